@@ -1,0 +1,15 @@
+// The link of one browser terminal: no DOM, no terminal, no fetch. `openTerminalLink` is the way in.
+
+export { type CodeInfo, CODES, codeByName, codeByNumber } from "./codes";
+export type { Attached, Ending, Exit, Gap, HostControl, LegState, Role, Size, Step } from "./protocol";
+export {
+  type LinkEnvironment,
+  type LinkEvents,
+  LinkFailure,
+  type LinkOptions,
+  openTerminalLink,
+  type SocketLike,
+  type StorageLike,
+  type TerminalLink,
+} from "./socket";
+export type { Failure, InputState, LinkStatus, Phase, StepDone } from "./status";
