@@ -8,7 +8,7 @@
 //! ```
 //! Each is one binary WebSocket message: a type byte and JSON, 16 KiB at most.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::Violation;
@@ -17,7 +17,22 @@ use crate::{Code, DeviceId};
 /// The highest version of the link protocol that we speak, and the lowest.
 pub const VERSIONS: (u16, u16) = (1, 1);
 
-/// All binary fields are base64 (RFC 4648 section 4).
+/// No greeting is longer. A hello with a handful of host keys has 2 KiB; an RSA key of 16384 bits
+/// has 2.8 KiB.
+pub const GREETING_BYTES_MAX: usize = 16 * 1024;
+
+// The type bytes. Those of the link's frames begin at 0x10, so that neither is taken for the other.
+const CHALLENGE: u8 = 0x01;
+const HELLO: u8 = 0x02;
+const WELCOME: u8 = 0x03;
+const REFUSED: u8 = 0x04;
+
+// What is signed or proved begins with one of these, so that no proof can stand for another.
+const SIGNED: &str = "moorline.link.v1 hello";
+const ENROLLING: &str = "moorline.link.v1 enroll device";
+const ENROLLED: &str = "moorline.link.v1 enroll broker";
+
+/// What the broker asks. All binary fields of the greeting are base64 (RFC 4648 section 4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Challenge {
     /// Highest and lowest version that the broker speaks.
@@ -28,9 +43,12 @@ pub struct Challenge {
     pub nonce: String,
 }
 
+/// Who the device is, and how it proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
+    /// The version that the agent chose, of those in the challenge.
     pub version: u16,
+    /// The device's id, made from its key.
     pub device: DeviceId,
     /// Ed25519 public key, 32 bytes.
     pub key: String,
@@ -50,6 +68,7 @@ pub struct Hello {
     pub host_keys: Vec<String>,
     /// The device's clock, seconds since 1970 (it may be far off).
     pub clock: i64,
+    /// What the agent can do beyond its version; unknown ones are ignored.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// The resume token of the last welcome, when the agent still has that link.
@@ -62,6 +81,7 @@ pub struct Hello {
     pub signature: String,
 }
 
+/// The device is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// Fences older connections of the same device.
@@ -76,53 +96,152 @@ pub struct Welcome {
     /// `Welcome::enroll_bytes`, which proves the broker (and its CA) to the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled: Option<String>,
-    /// Pings and limits that the broker wants, in milliseconds.
+    /// How often both ends ping, in milliseconds.
     pub ping_ms: u32,
+    /// After how long without a byte both ends close the transport, in milliseconds.
     pub dead_ms: u32,
+    /// How long both ends keep a link whose transport is gone, in milliseconds.
     pub resume_within_ms: u32,
 }
 
+/// The device is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
+    /// Why.
     pub code: Code,
+    /// Why, in a sentence for the agent's log.
     pub text: String,
     /// When to try again, if the broker has a wish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
 }
 
+/// One message of the greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
+    /// The broker asks.
     Challenge(Challenge),
+    /// The agent answers.
     Hello(Hello),
+    /// The broker lets it in.
     Welcome(Welcome),
+    /// The broker does not let it in.
     Refused(Refused),
 }
 
 impl Message {
+    /// The message as it goes over the wire.
     pub fn encode(&self) -> Bytes {
-        unimplemented!()
+        match self {
+            Self::Challenge(challenge) => encode(CHALLENGE, challenge),
+            Self::Hello(hello) => encode(HELLO, hello),
+            Self::Welcome(welcome) => encode(WELCOME, welcome),
+            Self::Refused(refused) => encode(REFUSED, refused),
+        }
     }
-    pub fn decode(_frame: &[u8]) -> Result<Self, Violation> {
-        unimplemented!()
+
+    /// Reads a message. Fields that we do not know are a newer peer's and are passed over.
+    pub fn decode(frame: &[u8]) -> Result<Self, Violation> {
+        if frame.len() > GREETING_BYTES_MAX {
+            return Err(Violation { code: Code::TOO_LARGE, what: "a greeting of more than 16 KiB" });
+        }
+        let Some((&kind, json)) = frame.split_first() else {
+            return Err(Violation { code: Code::PROTOCOL, what: "an empty greeting" });
+        };
+        match kind {
+            CHALLENGE => decode(json).map(Self::Challenge),
+            HELLO => decode(json).map(Self::Hello),
+            WELCOME => decode(json).map(Self::Welcome),
+            REFUSED => decode(json).map(Self::Refused),
+            _ => Err(Violation { code: Code::PROTOCOL, what: "a greeting of an unknown type" }),
+        }
+    }
+}
+
+fn encode(kind: u8, message: &impl Serialize) -> Bytes {
+    let mut frame = BytesMut::new().writer();
+    frame.get_mut().put_u8(kind);
+    serde_json::to_writer(&mut frame, message).expect("plain structs with string keys always become JSON");
+    frame.into_inner().freeze()
+}
+
+fn decode<'a, M: Deserialize<'a>>(json: &'a [u8]) -> Result<M, Violation> {
+    let malformed = Violation { code: Code::PROTOCOL, what: "a greeting that is not of its type's form" };
+    serde_json::from_slice(json).map_err(|_| malformed)
+}
+
+impl Challenge {
+    /// The highest version that both ends speak.
+    pub fn common_version(&self) -> Option<u16> {
+        let (highest, lowest) = self.versions;
+        let common = highest.min(VERSIONS.0);
+        (common >= lowest.max(VERSIONS.1)).then_some(common)
     }
 }
 
 impl Hello {
     /// What the signature covers: a domain string, the broker's nonce and name, and every field
     /// of this message but the signature, each with its length before it.
-    pub fn signed_bytes(&self, _challenge: &Challenge) -> Vec<u8> {
-        unimplemented!()
+    pub fn signed_bytes(&self, challenge: &Challenge) -> Vec<u8> {
+        let mut proof = Proof::of(SIGNED);
+        proof.text(&challenge.nonce).text(&challenge.broker);
+        proof.number(self.version.into()).text(self.device.as_str()).text(&self.key).text(&self.nonce);
+        proof.text(&self.software).text(&self.name).text(&self.platform).text(&self.sshd).text(&self.login);
+        proof.list(&self.host_keys).number(self.clock).list(&self.capabilities);
+        proof.option(self.resume.as_deref()).option(self.enroll.as_deref());
+        proof.bytes
     }
+
     /// What the install key's proof covers: a domain string, the broker's nonce, device id, key.
-    pub fn enroll_bytes(&self, _challenge: &Challenge) -> Vec<u8> {
-        unimplemented!()
+    pub fn enroll_bytes(&self, challenge: &Challenge) -> Vec<u8> {
+        let mut proof = Proof::of(ENROLLING);
+        proof.text(&challenge.nonce).text(self.device.as_str()).text(&self.key);
+        proof.bytes
     }
 }
 
 impl Welcome {
     /// What the broker's proof covers: another domain string, the agent's nonce, the CA.
-    pub fn enroll_bytes(_hello: &Hello, _ca: &str) -> Vec<u8> {
-        unimplemented!()
+    pub fn enroll_bytes(hello: &Hello, ca: &str) -> Vec<u8> {
+        let mut proof = Proof::of(ENROLLED);
+        proof.text(&hello.nonce).text(ca);
+        proof.bytes
+    }
+}
+
+/// Bytes to be signed: every part has its length before it, so that no two messages share them.
+struct Proof {
+    bytes: Vec<u8>,
+}
+
+impl Proof {
+    fn of(domain: &str) -> Self {
+        let mut proof = Self { bytes: Vec::with_capacity(1024) };
+        proof.text(domain);
+        proof
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes.put_u64(text.len() as u64);
+        self.bytes.put_slice(text.as_bytes());
+        self
+    }
+
+    fn number(&mut self, number: i64) -> &mut Self {
+        self.bytes.put_i64(number);
+        self
+    }
+
+    fn list(&mut self, texts: &[String]) -> &mut Self {
+        self.bytes.put_u64(texts.len() as u64);
+        for text in texts {
+            self.text(text);
+        }
+        self
+    }
+
+    fn option(&mut self, text: Option<&str>) -> &mut Self {
+        self.bytes.put_u8(text.is_some().into());
+        self.text(text.unwrap_or_default())
     }
 }
