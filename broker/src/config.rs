@@ -1,0 +1,258 @@
+//! Every setting of the broker: declared once, with its explanation and its default.
+//!
+//! `load` puts the layers together (defaults < file < environment < `--set`), remembers for each
+//! value where it came from, refuses keys that do not exist, and checks the relations between
+//! the values. `config/broker.toml` is written from the declarations below; a test keeps it so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+mod check;
+mod layers;
+mod value;
+
+pub use layers::{Layers, Loaded, load};
+pub use value::ByteSize;
+use value::{Raw, Setting};
+
+/// One setting, as it was declared.
+pub struct Declared {
+    /// The full key, e.g. `timing.link_ping`.
+    pub key: &'static str,
+    /// What it is for, line by line.
+    pub doc: &'static [&'static str],
+}
+
+/// Declares a section of settings: the struct, its defaults, the list of its keys, and how one
+/// of them is set from a value of a file or from text. After its own keys it may hold sections.
+macro_rules! settings {
+    ($(#[$meta:meta])* $name:ident in $prefix:literal {
+        $($(#[doc = $doc:literal])* $field:ident: $type:ty = $default:literal;)*
+    } $($section:ident: $section_type:ident;)*) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $($(#[doc = $doc])* pub $field: $type,)*
+            $(#[doc = concat!("The section `[", stringify!($section), "]`.")] pub $section: $section_type,)*
+        }
+
+        impl $name {
+            /// Every setting, in the order of the declarations.
+            pub fn declared() -> Vec<Declared> {
+                #[allow(unused_mut, reason = "most sections hold no sections")]
+                let mut declared = vec![$(Declared {
+                    key: concat!($prefix, stringify!($field)),
+                    doc: &[$($doc),*],
+                }),*];
+                $(declared.extend($section_type::declared());)*
+                declared
+            }
+
+            /// Sets the field of that full key; `None` when there is no such key.
+            fn set(&mut self, key: &str, value: &Raw) -> Option<Result<(), String>> {
+                match key {
+                    $(concat!($prefix, stringify!($field)) => {
+                        Some(Setting::read(value).map(|value| self.$field = value))
+                    })*
+                    _ => None$(.or_else(|| self.$section.set(key, value)))*,
+                }
+            }
+
+            /// Key and value of every setting, the value as a TOML file has it.
+            fn shown(&self) -> Vec<(&'static str, String)> {
+                #[allow(unused_mut, reason = "most sections hold no sections")]
+                let mut shown = vec![$((concat!($prefix, stringify!($field)), self.$field.show())),*];
+                $(shown.extend(self.$section.shown());)*
+                shown
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    $($field: Setting::read(&Raw::text($default))
+                        .expect("defaults are of their type: a test reads them all"),)*
+                    $($section: $section_type::default(),)*
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Who may speak HTTP to the broker, and how many hands it has for that.
+    Http in "http." {
+        /// Pages that may use the API and open terminals, e.g. "https://moorline.example.org".
+        /// The origins of the listen address itself are always allowed.
+        origins: Vec<String> = "";
+        /// Host names (with port, if not the default one) that requests may name besides the listen address.
+        hosts: Vec<String> = "";
+        /// Threads that serve sockets; 0 takes one per core.
+        workers: usize = "0";
+        /// How many connections may wait to be accepted.
+        backlog: u32 = "4096";
+    }
+}
+
+settings! {
+    /// How devices become known.
+    Enroll in "enroll." {
+        /// A file with the install key: one line, 32 random bytes or more in base64. Without one,
+        /// only devices that are already known may connect.
+        install_key_file: Option<PathBuf> = "";
+        /// "automatic": a device that proves the install key is enrolled at once. "closed": none is.
+        mode: EnrollMode = "automatic";
+    }
+}
+
+/// What happens to a device that the broker does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnrollMode {
+    /// Enrolled at once, when it proves the install key.
+    Automatic,
+    /// Refused.
+    Closed,
+}
+
+settings! {
+    /// Every wait of the broker. Relations between them are checked at start.
+    Timing in "timing." {
+        /// How long a device may take for its greeting.
+        greeting: Duration = "5s";
+        /// How long a browser may take for the first message on a terminal.
+        hello: Duration = "5s";
+        /// How long a ticket for a terminal can be used.
+        ticket: Duration = "30s";
+        /// The whole SSH set-up of a session: key exchange, login, channel.
+        ssh_handshake: Duration = "15s";
+        /// The login within it.
+        ssh_auth: Duration = "10s";
+        /// Channel, pty and shell within it.
+        ssh_channel: Duration = "5s";
+        /// How often a link without traffic is pinged.
+        link_ping: Duration = "5s";
+        /// Nothing heard from a device for so long: its link is called unstable.
+        link_unstable: Duration = "10s";
+        /// Nothing heard for so long: the transport is dead and is closed.
+        link_dead: Duration = "15s";
+        /// How long a link without a transport is kept, so that a device that comes back goes on where it was.
+        link_resume_within: Duration = "1m";
+        /// How often a browser's socket is pinged; the browser itself answers, also in a hidden tab.
+        user_ping: Duration = "20s";
+        /// No answer from a browser for so long: its socket is closed, the session stays.
+        user_dead: Duration = "45s";
+        /// How often a visible terminal asks whether the broker is there.
+        viewer_ping: Duration = "5s";
+        /// No answer for so long: the terminal reconnects.
+        viewer_dead: Duration = "15s";
+        /// How long a shell is kept while nobody is attached to it.
+        detached_for: Duration = "10m";
+        /// How long a stop of the broker may take.
+        drain: Duration = "30s";
+        /// An actor that fails `limits.restarts` times within this window is given up.
+        restart_window: Duration = "1m";
+        /// The wait before the first restart of an actor; it doubles with each further one.
+        restart_backoff: Duration = "100ms";
+        /// A thread that does not answer for so long is stuck: the process ends, to be started anew.
+        arbiter_stuck: Duration = "10s";
+        /// One call to the store.
+        store: Duration = "5s";
+        /// How long a killed session's programs have between SIGHUP and SIGKILL.
+        kill_grace: Duration = "5s";
+        /// How long a session's certificate is valid.
+        certificate: Duration = "5m";
+        /// How long a request's head may take to arrive.
+        http_header: Duration = "5s";
+        /// How long a request's body may take to arrive.
+        http_body: Duration = "10s";
+        /// How long a connection without a request is kept.
+        http_idle: Duration = "75s";
+    }
+}
+
+settings! {
+    /// Bounds of everything that can grow.
+    Limits in "limits." {
+        /// Devices that the broker knows.
+        devices: usize = "20000";
+        /// Streams inside one link.
+        streams_per_link: usize = "256";
+        /// Sessions that are not over.
+        sessions: usize = "10000";
+        /// Sessions of one device that are not over.
+        sessions_per_device: usize = "200";
+        /// Browsers attached to one session.
+        viewers_per_session: usize = "16";
+        /// Messages that wait for one actor.
+        mailbox: usize = "256";
+        /// One message on a link.
+        frame_link: ByteSize = "64KiB";
+        /// One message on a terminal socket.
+        frame_term: ByteSize = "64KiB";
+        /// The body of an HTTP request.
+        body: ByteSize = "64KiB";
+        /// Recent output that a session remembers for viewers who come back.
+        ring: ByteSize = "1MiB";
+        /// Output that a viewer has not yet shown.
+        window: ByteSize = "256KiB";
+        /// Input of a viewer that the program has not yet taken.
+        in_window: ByteSize = "128KiB";
+        /// Restarts of one actor within `timing.restart_window`.
+        restarts: usize = "5";
+        /// Connections that are open at once.
+        sockets: usize = "25000";
+        /// Devices that are greeting at once; more wait their turn.
+        greetings_at_once: usize = "64";
+    }
+}
+
+settings! {
+    /// What the broker writes about itself.
+    Log in "log." {
+        /// "auto": readable lines on a terminal, JSON for a service. Or "pretty", or "json".
+        format: LogFormat = "auto";
+        /// What is written: a level, and levels per part, e.g. "info,moorline_broker::device=debug".
+        filter: String = "info";
+    }
+}
+
+/// The form of the log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    /// Lines for a person.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+settings! {
+    /// Traces, sent by OTLP over HTTP.
+    Tracing in "tracing." {
+        /// Where to send them, e.g. "http://127.0.0.1:4318"; empty sends none. The environment's
+        /// OTEL_EXPORTER_OTLP_ENDPOINT is taken when this is empty.
+        otlp_endpoint: String = "";
+    }
+}
+
+settings! {
+    /// Every setting. Shared as `Arc<Config>`.
+    Config in "" {
+        /// The address and port that browsers and agents connect to.
+        listen: SocketAddr = "127.0.0.1:8080";
+        /// The broker's name: part of what a device signs, so two brokers have two names.
+        name: String = "moorline";
+        /// The folder of the store and the CA key; made with mode 0700 when it is missing.
+        data_dir: PathBuf = "/var/lib/moorline/broker";
+        /// Demo mode: one administrator without a login, so only on a loopback address.
+        demo: bool = "false";
+    }
+    http: Http;
+    enroll: Enroll;
+    timing: Timing;
+    limits: Limits;
+    log: Log;
+    tracing: Tracing;
+}

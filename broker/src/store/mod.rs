@@ -1,0 +1,148 @@
+//! What outlives the process: devices, sessions and their endings, in SQLite.
+//!
+//! Every call ends within `timing.store` and is measured. A failure becomes a [`Problem`] with
+//! DISK_FULL or STORE_FAILED; its cause goes to the log. The store knows no actors and no HTTP.
+
+use std::path::Path;
+use std::time::Duration;
+
+use moorline_wire::Code;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::clock;
+use crate::config::Timing;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+mod device;
+mod session;
+
+pub use device::{DeviceRow, DeviceSeen};
+pub use session::{SessionFilter, SessionRow, SessionsOf};
+
+/// The file of the store inside `data_dir`.
+pub const FILE: &str = "moorline.db";
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    limit: Duration,
+    metrics: Metrics,
+}
+
+impl Store {
+    /// Opens the file, makes it when it is missing, and brings its tables up to date.
+    pub async fn open(path: &Path, timing: &Timing, metrics: Metrics) -> Result<Self, Problem> {
+        keep_private(path).map_err(|e| io_problem(&e, path).because(e))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A row that was told to a person as done survives a power cut; a broker writes few rows.
+            .synchronous(SqliteSynchronous::Full)
+            // Below `timing.store`, so that a locked file is told as such and not as a time-out.
+            .busy_timeout(timing.store.mul_f32(0.8));
+        // Five readers beside one writer; more would only wait for the same lock.
+        let pool = SqlitePoolOptions::new().max_connections(6).acquire_timeout(timing.store);
+        let store = Self { pool: pool.connect_lazy_with(options), limit: timing.store, metrics };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    async fn migrate(&self) -> Result<(), Problem> {
+        let migrations = async {
+            sqlx::migrate!().run(&self.pool).await.map_err(|e| match e {
+                sqlx::migrate::MigrateError::Execute(e) => e,
+                other => sqlx::Error::Migrate(Box::new(other)),
+            })
+        };
+        self.measured("migrate", migrations).await
+    }
+
+    /// Whether the store answers.
+    pub async fn answers(&self) -> Result<(), Problem> {
+        let one = async { sqlx::query("SELECT 1").execute(&self.pool).await.map(drop) };
+        self.measured("answers", one).await
+    }
+
+    /// Writes what is pending into the main file and closes it.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Every call goes through here: limited, measured, its failure put into words.
+    async fn measured<T>(
+        &self,
+        op: &'static str,
+        call: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Problem> {
+        let began = clock::now();
+        let answer = clock::within(self.limit, "store", call).await;
+        self.metrics.stored(op, clock::now().saturating_duration_since(began));
+        let problem = match answer {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(e)) => problem_of(e),
+            Err(late) => {
+                self.metrics.timeout("store");
+                Problem::new(Code::STORE_FAILED).because(late)
+            }
+        };
+        tracing::error!(op, cause = problem.chain(), "store failed");
+        Err(problem)
+    }
+}
+
+/// SQLITE_FULL and its extended codes (<https://www.sqlite.org/rescode.html#full>).
+const SQLITE_FULL: i32 = 13;
+
+fn problem_of(e: sqlx::Error) -> Problem {
+    let full = match &e {
+        sqlx::Error::Database(e) => {
+            e.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == SQLITE_FULL)
+        }
+        sqlx::Error::Io(e) => e.kind() == std::io::ErrorKind::StorageFull,
+        _ => false,
+    };
+    Problem::new(if full { Code::DISK_FULL } else { Code::STORE_FAILED }).because(e)
+}
+
+fn io_problem(e: &std::io::Error, path: &Path) -> Problem {
+    match e.kind() {
+        std::io::ErrorKind::StorageFull => Problem::new(Code::DISK_FULL),
+        _ => Problem::new(Code::BAD_CONFIG).saying(format!(
+            "The store {} cannot be made: {e}. Choose another folder with data_dir, or make it writable.",
+            path.display()
+        )),
+    }
+}
+
+/// Makes the folder with mode 0700 and the file with mode 0600, before SQLite would make them
+/// readable for others. The files that SQLite puts beside it take the mode of the main file.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+/// A column that holds what this version does not understand.
+fn undecodable(column: &str, e: impl Into<anyhow::Error>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: e.into().into() }
+}
+
+/// Times are whole microseconds since 1970, so that they sort as numbers.
+fn micros(at: jiff::Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+fn timestamp(column: &str, micros: i64) -> Result<jiff::Timestamp, sqlx::Error> {
+    jiff::Timestamp::from_microsecond(micros).map_err(|e| undecodable(column, e))
+}
+
+#[cfg(test)]
+mod tests;

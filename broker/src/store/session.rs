@@ -1,0 +1,173 @@
+//! Sessions and their endings.
+
+use moorline_wire::{DeviceId, Ending, SessionId};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Store, micros, timestamp, undecodable};
+use crate::problem::Problem;
+
+/// A session, over or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// On which device.
+    pub device: DeviceId,
+    /// The device's name when the session began; the device may be forgotten since.
+    pub device_name: String,
+    /// As whom.
+    pub login: String,
+    /// Who asked for it.
+    pub person: String,
+    /// The command, if it is not a shell.
+    pub command: Option<String>,
+    /// When it was asked for.
+    pub started: jiff::Timestamp,
+    /// When it ended.
+    pub ended: Option<jiff::Timestamp>,
+    /// Why it ended.
+    pub ending: Option<Ending>,
+}
+
+/// Which sessions are wanted by how they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionsOf {
+    /// All.
+    #[default]
+    All,
+    /// Those that are not over.
+    Live,
+    /// Those that are over.
+    Ended,
+}
+
+/// Which sessions are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// By how they are.
+    pub state: SessionsOf,
+    /// Of one device only.
+    pub device: Option<DeviceId>,
+    /// At most so many, the newest first.
+    pub count_max: u32,
+}
+
+impl Store {
+    /// Keeps a session that begins.
+    pub async fn session_started(&self, session: &SessionRow) -> Result<(), Problem> {
+        let call = async {
+            sqlx::query(
+                "INSERT INTO sessions (id, device, device_name, login, person, command, started_us)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(session.id.as_str())
+            .bind(session.device.as_str())
+            .bind(&session.device_name)
+            .bind(&session.login)
+            .bind(&session.person)
+            .bind(&session.command)
+            .bind(micros(session.started))
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        };
+        self.measured("session_started", call).await
+    }
+
+    /// Keeps why a session ended. The first ending counts.
+    pub async fn session_ended(
+        &self,
+        id: &SessionId,
+        ending: &Ending,
+        at: jiff::Timestamp,
+    ) -> Result<(), Problem> {
+        let call = async {
+            sqlx::query("UPDATE sessions SET ended_us = $2, ending = $3 WHERE id = $1 AND ended_us IS NULL")
+                .bind(id.as_str())
+                .bind(micros(at))
+                .bind(json(ending)?)
+                .execute(&self.pool)
+                .await
+                .map(drop)
+        };
+        self.measured("session_ended", call).await
+    }
+
+    /// The session of that id.
+    pub async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, Problem> {
+        let call = async {
+            let row = sqlx::query("SELECT * FROM sessions WHERE id = $1")
+                .bind(id.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+            row.as_ref().map(session_of).transpose()
+        };
+        self.measured("session", call).await
+    }
+
+    /// Sessions, the newest first.
+    pub async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRow>, Problem> {
+        let state = match filter.state {
+            SessionsOf::All => {
+                "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1)
+                 ORDER BY started_us DESC, id LIMIT $2"
+            }
+            SessionsOf::Live => {
+                "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1) AND ended_us IS NULL
+                 ORDER BY started_us DESC, id LIMIT $2"
+            }
+            SessionsOf::Ended => {
+                "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1) AND ended_us IS NOT NULL
+                 ORDER BY started_us DESC, id LIMIT $2"
+            }
+        };
+        let call = async {
+            let rows = sqlx::query(state)
+                .bind(filter.device.as_ref().map(DeviceId::as_str))
+                .bind(filter.count_max)
+                .fetch_all(&self.pool)
+                .await?;
+            rows.iter().map(session_of).collect()
+        };
+        self.measured("sessions", call).await
+    }
+
+    /// Ends every session that a former process left behind; says how many there were.
+    pub async fn end_leftovers(&self, ending: Ending, at: jiff::Timestamp) -> Result<u64, Problem> {
+        let call = async {
+            sqlx::query("UPDATE sessions SET ended_us = $1, ending = $2 WHERE ended_us IS NULL")
+                .bind(micros(at))
+                .bind(json(&ending)?)
+                .execute(&self.pool)
+                .await
+                .map(|done| done.rows_affected())
+        };
+        self.measured("end_leftovers", call).await
+    }
+}
+
+fn json(ending: &Ending) -> Result<String, sqlx::Error> {
+    serde_json::to_string(ending).map_err(|e| sqlx::Error::Encode(e.into()))
+}
+
+fn session_of(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
+    let ending: Option<&str> = row.try_get("ending")?;
+    Ok(SessionRow {
+        id: row
+            .try_get::<String, _>("id")?
+            .parse()
+            .map_err(|e: moorline_wire::id::BadId| undecodable("id", e))?,
+        device: row
+            .try_get::<String, _>("device")?
+            .parse()
+            .map_err(|e: moorline_wire::id::BadId| undecodable("device", e))?,
+        device_name: row.try_get("device_name")?,
+        login: row.try_get("login")?,
+        person: row.try_get("person")?,
+        command: row.try_get("command")?,
+        started: timestamp("started_us", row.try_get("started_us")?)?,
+        ended: row.try_get::<Option<i64>, _>("ended_us")?.map(|at| timestamp("ended_us", at)).transpose()?,
+        ending: ending.map(serde_json::from_str).transpose().map_err(|e| undecodable("ending", e))?,
+    })
+}
