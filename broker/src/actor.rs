@@ -1,8 +1,354 @@
-//! stub
-use std::sync::{Arc, Mutex};
+//! How actors are started, listed and watched over.
+//!
+//! - [`spawn`]: runs an actor on an arbiter so that a panic in it ends this actor and no other,
+//!   and its parent hears of every end
+//! - [`DownGuard`]: what tells the parent, on stop, cancel and panic alike
+//! - [`Registry`]: every actor that lives: kind, id, parent, state, restarts
+//! - [`Watchdog`]: ends the process when a thread of actors is stuck
+//!
+//! `actix::Supervisor` is not used: it does not survive a panic, keeps the broken value and knows
+//! no back-off. Whether an actor is started again is decided by `supervise`, by its parent.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::dev::channel;
+use actix::{Actor, Addr, Context, Message};
+use actix_rt::ArbiterHandle;
+use futures_util::FutureExt;
+use tracing::{Instrument, error, info_span};
+
+use crate::clock;
+use crate::metrics::Metrics;
+use crate::supervise::Cause;
+
+pub use watchdog::Watchdog;
+
+mod watchdog;
+
+/// The kinds of supervised actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The parent of all device connections.
+    DeviceDirectory,
+    /// One connected device.
+    DeviceConnection,
+    /// The parent of all sessions.
+    SessionSupervisor,
+    /// One session.
+    SshSession,
+    /// One browser terminal.
+    UserConnection,
+}
+
+impl Kind {
+    /// The kind as a metric label and in logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Kind::DeviceDirectory => "device_directory",
+            Kind::DeviceConnection => "device_connection",
+            Kind::SessionSupervisor => "session_supervisor",
+            Kind::SshSession => "ssh_session",
+            Kind::UserConnection => "user_connection",
+        }
+    }
+}
+
+/// What is known of an actor when it is started.
+#[derive(Debug, Clone)]
+pub struct Birth {
+    /// Its kind.
+    pub kind: Kind,
+    /// Which one of its kind.
+    pub id: String,
+    /// The kind of its parent.
+    pub parent: Option<Kind>,
+    /// How often it was started anew before.
+    pub restarts: usize,
+    /// How many messages may wait for it.
+    pub mailbox: usize,
+}
+
+/// A child has ended; every parent handles it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Down<Id: Send + 'static> {
+    /// Which child.
+    pub id: Id,
+    /// How it ended.
+    pub cause: Cause,
+}
+
+/// Tells `report` how an actor ended, when it is dropped: so no end goes unnoticed.
+pub struct DownGuard<F: FnOnce(Cause)> {
+    cause: Cause,
+    report: Option<F>,
+}
+
+impl<F: FnOnce(Cause)> DownGuard<F> {
+    /// Until `ended` is called, the end counts as cancelled.
+    pub fn new(report: F) -> Self {
+        Self { cause: Cause::Cancelled, report: Some(report) }
+    }
+
+    /// The actor has ended, in this way.
+    pub fn ended(&mut self, cause: Cause) {
+        self.cause = cause;
+    }
+}
+
+impl<F: FnOnce(Cause)> Drop for DownGuard<F> {
+    fn drop(&mut self) {
+        if let Some(report) = self.report.take() {
+            report(self.cause);
+        }
+    }
+}
+
+impl<F: FnOnce(Cause)> fmt::Debug for DownGuard<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DownGuard").field("cause", &self.cause).finish_non_exhaustive()
+    }
+}
+
+/// Starts an actor on that arbiter. `make` is called there; `report` after its end, when every
+/// field of the actor is gone. The address takes messages at once, `birth.mailbox` of them.
+pub fn spawn<A, M, R>(registry: &Registry, place: &ArbiterHandle, birth: Birth, make: M, report: R) -> Addr<A>
+where
+    A: Actor<Context = Context<A>>,
+    M: FnOnce(&mut Context<A>) -> A + Send + 'static,
+    R: FnOnce(Cause) + Send + 'static,
+{
+    let (sender, receiver) = channel::channel(birth.mailbox);
+    let span = info_span!("actor", kind = birth.kind.label(), id = %birth.id);
+    let registered = registry.enter(birth);
+    // Made here, so that an arbiter that is gone is reported, too.
+    let mut guard = DownGuard::new(report);
+    let run = move || {
+        let task = async move {
+            let mut ctx = Context::with_receiver(receiver);
+            let mut life = match std::panic::catch_unwind(AssertUnwindSafe(|| make(&mut ctx))) {
+                Ok(actor) => Some(Box::pin(ctx.into_future(actor))),
+                Err(_) => None,
+            };
+            let lived = match &mut life {
+                Some(life) => AssertUnwindSafe(life).catch_unwind().await.is_ok(),
+                None => false,
+            };
+            // Dropping the context runs the actor's `stopping`, which may panic once more.
+            let buried = std::panic::catch_unwind(AssertUnwindSafe(|| drop(life))).is_ok();
+            drop(registered);
+            let cause = if lived && buried { Cause::Stopped } else { Cause::Panicked };
+            if cause == Cause::Panicked {
+                error!("actor panicked");
+            }
+            guard.ended(cause);
+        };
+        actix_rt::spawn(task.instrument(span));
+    };
+    place.spawn_fn(run);
+    Addr::new(sender)
+}
 
 /// Every supervised actor that lives.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone)]
 pub struct Registry {
-    entries: Arc<Mutex<Vec<()>>>,
+    metrics: Metrics,
+    entries: Arc<Mutex<Entries>>,
+}
+
+#[derive(Default)]
+struct Entries {
+    next: u64,
+    living: BTreeMap<u64, Entry>,
+}
+
+/// One actor, as an administrator sees it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its kind.
+    pub kind: Kind,
+    /// Which one of its kind.
+    pub id: String,
+    /// The kind of its parent.
+    pub parent: Option<Kind>,
+    /// How often it was started anew.
+    pub restarts: usize,
+    /// Since when it lives.
+    pub since: jiff::Timestamp,
+}
+
+impl Registry {
+    /// Nobody lives yet.
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, entries: Arc::default() }
+    }
+
+    /// Every actor that lives, the oldest first.
+    pub fn list(&self) -> Vec<Entry> {
+        self.lock().living.values().cloned().collect()
+    }
+
+    /// How many of a kind live.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.lock().living.values().filter(|entry| entry.kind == kind).count()
+    }
+
+    fn enter(&self, birth: Birth) -> Registered {
+        self.metrics.actor(birth.kind.label(), 1);
+        let kind = birth.kind;
+        let mut entries = self.lock();
+        let number = entries.next;
+        entries.next += 1;
+        let entry = Entry {
+            kind,
+            id: birth.id,
+            parent: birth.parent,
+            restarts: birth.restarts,
+            since: clock::wall(),
+        };
+        entries.living.insert(number, entry);
+        drop(entries);
+        Registered { registry: self.clone(), number, kind }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("living", &self.lock().living.len()).finish()
+    }
+}
+
+/// Leaves the registry when dropped.
+struct Registered {
+    registry: Registry,
+    number: u64,
+    kind: Kind,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.lock().living.remove(&self.number);
+        self.registry.metrics.actor(self.kind.label(), -1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix::{AsyncContext, Handler};
+    use tokio::sync::oneshot;
+
+    struct Child;
+
+    impl Actor for Child {
+        type Context = Context<Self>;
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "String")]
+    enum Ask {
+        Answer,
+        Panic,
+        Stop,
+    }
+
+    impl Handler<Ask> for Child {
+        type Result = String;
+
+        fn handle(&mut self, ask: Ask, ctx: &mut Context<Self>) -> String {
+            match ask {
+                Ask::Answer => "here".into(),
+                Ask::Panic => panic!("told to"),
+                Ask::Stop => {
+                    actix::ActorContext::stop(ctx);
+                    "stopping".into()
+                }
+            }
+        }
+    }
+
+    fn child(registry: &Registry) -> (Addr<Child>, oneshot::Receiver<Cause>) {
+        let (tell, told) = oneshot::channel();
+        let birth = Birth { kind: Kind::SshSession, id: "s".into(), parent: None, restarts: 0, mailbox: 4 };
+        let place = actix_rt::Arbiter::current();
+        let addr = spawn(
+            registry,
+            &place,
+            birth,
+            |_| Child,
+            move |cause| {
+                let _ = tell.send(cause);
+            },
+        );
+        (addr, told)
+    }
+
+    #[actix::test]
+    async fn a_panic_in_one_actor_is_reported_and_leaves_its_neighbour_alone() {
+        let registry = Registry::new(Metrics::new());
+        let (one, one_down) = child(&registry);
+        let (other, other_down) = child(&registry);
+        assert_eq!(one.send(Ask::Answer).await, Ok("here".to_owned()));
+        assert!(one.send(Ask::Panic).await.is_err());
+        assert_eq!(one_down.await, Ok(Cause::Panicked));
+        assert_eq!(other.send(Ask::Answer).await, Ok("here".to_owned()));
+        assert_eq!(registry.count(Kind::SshSession), 1);
+        assert_eq!(other.send(Ask::Stop).await, Ok("stopping".to_owned()));
+        assert_eq!(other_down.await, Ok(Cause::Stopped));
+        assert_eq!(registry.count(Kind::SshSession), 0);
+    }
+
+    #[actix::test]
+    async fn a_panic_while_an_actor_is_made_is_reported_like_any_other() {
+        let registry = Registry::new(Metrics::new());
+        let (tell, told) = oneshot::channel();
+        let birth =
+            Birth { kind: Kind::UserConnection, id: "u".into(), parent: None, restarts: 0, mailbox: 4 };
+        let make = |_: &mut Context<Child>| -> Child { panic!("told to") };
+        let _addr = spawn(&registry, &actix_rt::Arbiter::current(), birth, make, move |cause| {
+            let _ = tell.send(cause);
+        });
+        assert_eq!(told.await, Ok(Cause::Panicked));
+        assert_eq!(registry.count(Kind::UserConnection), 0);
+    }
+
+    #[actix::test]
+    async fn an_actor_whose_task_is_dropped_counts_as_cancelled() {
+        let (tell, told) = oneshot::channel();
+        drop(DownGuard::new(move |cause| {
+            let _ = tell.send(cause);
+        }));
+        assert_eq!(told.await, Ok(Cause::Cancelled));
+    }
+
+    #[actix::test]
+    async fn a_mailbox_takes_no_more_than_its_limit() {
+        struct Busy;
+        impl Actor for Busy {
+            type Context = Context<Self>;
+            fn started(&mut self, ctx: &mut Context<Self>) {
+                use actix::fut::WrapFuture;
+                ctx.wait(std::future::pending::<()>().into_actor(self));
+            }
+        }
+        #[derive(Message)]
+        #[rtype(result = "()")]
+        struct Work;
+        impl Handler<Work> for Busy {
+            type Result = ();
+            fn handle(&mut self, _: Work, _: &mut Context<Self>) {}
+        }
+        let registry = Registry::new(Metrics::new());
+        let birth = Birth { kind: Kind::SshSession, id: "b".into(), parent: None, restarts: 0, mailbox: 4 };
+        let addr = spawn(&registry, &actix_rt::Arbiter::current(), birth, |_| Busy, |_| ());
+        let taken = (0..100).filter(|_| addr.try_send(Work).is_ok()).count();
+        assert!(taken <= 5, "{taken} messages were taken");
+    }
 }

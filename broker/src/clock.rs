@@ -29,7 +29,11 @@ pub struct TimedOut {
 }
 
 /// Waits for `io` for at most `limit`. Whoever gets [`TimedOut`] counts it by its `what`.
-pub async fn within<T>(limit: Duration, what: &'static str, io: impl Future<Output = T>) -> Result<T, TimedOut> {
+pub async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    io: impl Future<Output = T>,
+) -> Result<T, TimedOut> {
     tokio::time::timeout(limit, io).await.map_err(|_| TimedOut { what })
 }
 

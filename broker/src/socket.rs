@@ -1,17 +1,52 @@
-//! stub
-use crate::problem::Problem;
+//! WebSockets: the only file that knows `actix-web-actors`.
+//!
+//! A WebSocket's actor *is* the body of its HTTP answer: while the peer does not read, it is not
+//! polled at all, its timers and messages included. So it does nothing but pump frames between
+//! the wire and two bounded channels, [`SocketEnds`]; who speaks over the socket lives elsewhere,
+//! with timers that run however stuck the socket is. What ends a connection whose peer stopped
+//! reading is `TCP_USER_TIMEOUT`, set by [`tune`].
+//!
+//! Both directions are bounded: outwards the channel is only read while the write buffer has room,
+//! inwards the socket is not read while the channel is full. permessage-deflate is never
+//! negotiated: a shared window over secrets and foreign text gives them away by length.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler};
+use actix_http::ws::Item;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
+use actix_web_actors::ws::{self, CloseCode, CloseReason, Message, ProtocolError, WebsocketContext};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use moorline_wire::Code;
-use std::time::Duration;
-use tokio::sync::mpsc;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tracing::debug;
+
+use crate::clock;
+use crate::problem::Problem;
+
+/// Messages between the wire and us, each way. Few: what waits here can no longer be overtaken.
+const CHANNEL: usize = 8;
+
+/// A message may come in so many pieces.
+const FRAGMENTS_MAX: usize = 16;
+
+/// RFC 6455 section 5.5: a control frame has at most 125 bytes, two of which are the code.
+const REASON_BYTES_MAX: usize = 123;
+
+/// How long the peer may take to answer our close before the connection is dropped.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Our two ends of a WebSocket.
 #[derive(Debug)]
 pub struct SocketEnds {
-    /// What the peer sent. Closed: the socket is gone. Dropped by us: the socket closes.
+    /// What the peer sent. Closed: the socket is gone. Dropped by us: the socket closes, after
+    /// what is already in `outgoing`.
     pub incoming: mpsc::Receiver<Incoming>,
-    /// What is to be sent to the peer.
+    /// What is to be sent to the peer. Every sender dropped: the socket closes.
     pub outgoing: mpsc::Sender<Outgoing>,
 }
 
@@ -31,7 +66,7 @@ pub enum Outgoing {
     Binary(Bytes),
     /// A text message.
     Text(String),
-    /// Close, with a reason in words.
+    /// Close, with a reason in words. Nothing is sent after it.
     Close(Code, String),
 }
 
@@ -42,17 +77,263 @@ pub struct SocketKind {
     pub protocol: &'static str,
     /// The largest message that the peer may send.
     pub frame_max: usize,
-    /// Protocol pings: how often, and after how long without an answer the socket is dead.
+    /// Protocol pings: how often, and after how long without a sign of life the socket is dead.
     pub ping: Option<(Duration, Duration)>,
 }
 
-/// Answers an upgrade request.
-pub fn upgrade(req: &HttpRequest, payload: web::Payload, kind: SocketKind) -> Result<(HttpResponse, SocketEnds), Problem> {
-    let _ = (req, payload, kind);
-    Err(Problem::new(Code::INTERNAL))
+/// Answers an upgrade request. A peer that does not offer the subprotocol is accepted and then
+/// closed with `VERSION`: a refused upgrade would tell a browser nothing.
+pub fn upgrade(
+    req: &HttpRequest,
+    payload: web::Payload,
+    kind: SocketKind,
+) -> Result<(HttpResponse, SocketEnds), Problem> {
+    let (to_us, incoming) = mpsc::channel(CHANNEL);
+    let (outgoing, from_us) = mpsc::channel(CHANNEL);
+    let socket = Socket {
+        kind,
+        to_us: Some(to_us),
+        from_us: Some(from_us),
+        refuse: !offers(req, kind.protocol),
+        heard: clock::now(),
+        pieces: Pieces::default(),
+        closing: false,
+    };
+    let answer = ws::WsResponseBuilder::new(socket, req, payload)
+        .protocols(&[kind.protocol])
+        .frame_size(kind.frame_max)
+        .start()
+        .map_err(|err| {
+            Problem::new(Code::BAD_REQUEST)
+                .saying("This address takes WebSockets only. Open it with an upgrade request.")
+                .because(anyhow::anyhow!("{err}"))
+        })?;
+    Ok((answer, SocketEnds { incoming, outgoing }))
 }
 
-/// Settings of an accepted TCP connection, for `HttpServer::on_connect`.
-pub fn tune(stream: &tokio::net::TcpStream) {
-    let _ = stream;
+fn offers(req: &HttpRequest, protocol: &str) -> bool {
+    req.headers()
+        .get_all("sec-websocket-protocol")
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|offered| offered.trim() == protocol)
 }
+
+/// Sets up an accepted TCP connection; for `HttpServer::on_connect`.
+pub fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    // A peer that vanished while we write is otherwise unseen for 15 minutes.
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(2);
+    socket.set_tcp_keepalive(&keepalive)?;
+    // What is not yet sent stays in our hands, where a keystroke's echo can go ahead of it.
+    socket.set_tcp_notsent_lowat(32 * 1024)
+}
+
+/// The pump.
+struct Socket {
+    kind: SocketKind,
+    to_us: Option<mpsc::Sender<Incoming>>,
+    from_us: Option<mpsc::Receiver<Outgoing>>,
+    /// The peer did not offer our subprotocol.
+    refuse: bool,
+    /// When the peer last sent anything.
+    heard: Instant,
+    pieces: Pieces,
+    /// A close was sent; only the peer's answer is awaited.
+    closing: bool,
+}
+
+impl Actor for Socket {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if self.refuse {
+            self.to_us = None;
+            return self.close(ctx, Code::VERSION, Code::VERSION.sentence());
+        }
+        if let (Some(from_us), Some(to_us)) = (self.from_us.take(), &self.to_us) {
+            ctx.add_stream(outwards(from_us, to_us.clone()));
+        }
+        if let Some((every, dead)) = self.kind.ping {
+            ctx.run_interval(every.min(dead), move |socket, ctx| socket.ping(ctx, dead));
+        }
+    }
+}
+
+/// What we send, until every sender or the receiver of what comes in is dropped.
+fn outwards(
+    from_us: mpsc::Receiver<Outgoing>,
+    to_us: mpsc::Sender<Incoming>,
+) -> impl futures_util::Stream<Item = Outgoing> {
+    stream::unfold((from_us, to_us), |(mut from_us, to_us)| async move {
+        let message = tokio::select! {
+            biased;
+            message = from_us.recv() => message,
+            () = to_us.closed() => {
+                // No more is taken, but what was said before still goes out.
+                from_us.close();
+                from_us.recv().await
+            }
+        };
+        message.map(|message| (message, (from_us, to_us)))
+    })
+}
+
+impl StreamHandler<Outgoing> for Socket {
+    fn handle(&mut self, message: Outgoing, ctx: &mut Self::Context) {
+        if self.closing {
+            return;
+        }
+        match message {
+            Outgoing::Binary(bytes) => ctx.binary(bytes),
+            Outgoing::Text(text) => ctx.text(text),
+            Outgoing::Close(code, text) => self.close(ctx, code, &text),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        if !self.closing {
+            self.close_with(ctx, CloseReason { code: CloseCode::Normal, description: None });
+        }
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for Socket {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        self.heard = clock::now();
+        match message {
+            Ok(Message::Close(reason)) => self.closed_by_peer(ctx, reason),
+            // After our close only the peer's is of interest.
+            _ if self.closing => {}
+            Ok(Message::Binary(bytes)) => self.pass_in(ctx, Incoming::Binary(bytes)),
+            Ok(Message::Text(text)) => self.pass_in(ctx, Incoming::Text(text.into())),
+            Ok(Message::Continuation(item)) => match self.pieces.add(item, self.kind.frame_max) {
+                Ok(Some(message)) => self.pass_in(ctx, message),
+                Ok(None) => {}
+                Err(code) => self.close(ctx, code, code.sentence()),
+            },
+            Ok(Message::Ping(bytes)) => ctx.pong(&bytes),
+            Ok(Message::Pong(_) | Message::Nop) => {}
+            Err(err) => {
+                let code =
+                    if matches!(err, ProtocolError::Overflow) { Code::TOO_LARGE } else { Code::PROTOCOL };
+                debug!(%err, "websocket broken off");
+                self.close(ctx, code, code.sentence());
+                // Nothing that follows a broken frame can be read.
+                ctx.stop();
+            }
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Socket {
+    /// Gives a message to our side; while there is no room, the socket is not read.
+    fn pass_in(&mut self, ctx: &mut WebsocketContext<Self>, message: Incoming) {
+        let Some(to_us) = &self.to_us else { return };
+        match to_us.try_send(message) {
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(message)) => {
+                let to_us = to_us.clone();
+                let wait = async move {
+                    // Nobody there any more: the outward stream ends and closes the socket.
+                    let _ = to_us.send(message).await;
+                };
+                // That we did not listen is not the peer's silence.
+                ctx.wait(wait.into_actor(self).map(|(), socket, _| socket.heard = clock::now()));
+            }
+        }
+    }
+
+    fn ping(&mut self, ctx: &mut WebsocketContext<Self>, dead: Duration) {
+        if clock::now().duration_since(self.heard) >= dead {
+            debug!("websocket is dead");
+            return ctx.stop();
+        }
+        if !self.closing {
+            ctx.ping(b"");
+        }
+    }
+
+    fn close(&mut self, ctx: &mut WebsocketContext<Self>, code: Code, text: &str) {
+        let description = (!text.is_empty()).then(|| cut(text, REASON_BYTES_MAX).to_owned());
+        self.close_with(ctx, CloseReason { code: CloseCode::Other(code.number()), description });
+    }
+
+    /// Sends the close and waits a moment for the peer's: dropping the connection at once could
+    /// take the close frame with it.
+    fn close_with(&mut self, ctx: &mut WebsocketContext<Self>, reason: CloseReason) {
+        self.closing = true;
+        self.to_us = None;
+        ctx.close(Some(reason));
+        ctx.run_later(CLOSE_WITHIN, |_, ctx| ctx.stop());
+    }
+
+    fn closed_by_peer(&mut self, ctx: &mut WebsocketContext<Self>, reason: Option<CloseReason>) {
+        if !self.closing {
+            ctx.close(reason.map(|reason| CloseReason { code: reason.code, description: None }));
+        }
+        ctx.stop();
+    }
+}
+
+/// A message that comes in pieces.
+#[derive(Debug, Default)]
+struct Pieces {
+    text: bool,
+    count: usize,
+    bytes: BytesMut,
+}
+
+impl Pieces {
+    /// The whole message, once its last piece is there.
+    fn add(&mut self, item: Item, frame_max: usize) -> Result<Option<Incoming>, Code> {
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => (self.begin(true, bytes), false),
+            Item::FirstBinary(bytes) => (self.begin(false, bytes), false),
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        self.count += 1;
+        if self.count > FRAGMENTS_MAX || self.bytes.len() + bytes.len() > frame_max {
+            return Err(Code::TOO_LARGE);
+        }
+        self.bytes.extend_from_slice(&bytes);
+        if !last {
+            return Ok(None);
+        }
+        let whole = self.bytes.split().freeze();
+        if !self.text {
+            return Ok(Some(Incoming::Binary(whole)));
+        }
+        match String::from_utf8(whole.into()) {
+            Ok(text) => Ok(Some(Incoming::Text(text))),
+            Err(_) => Err(Code::PROTOCOL),
+        }
+    }
+
+    fn begin(&mut self, text: bool, bytes: Bytes) -> Bytes {
+        *self = Self { text, ..Self::default() };
+        bytes
+    }
+}
+
+/// As much of the text as fits, whole characters only.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Ends the process when a thread of actors is stuck.
+//!
+//! A handler that blocks its thread stops every actor on it, their timers and kills included, and
+//! nothing on that thread can notice. So another thread asks: each arbiter, each second. After
+//! `timing.arbiter_stuck` without an answer the process aborts, to be started anew by its
+//! service manager: what is kept outside of it survives that, as it survives any crash.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_rt::{Arbiter, ArbiterHandle};
+use tracing::error;
+
+use crate::clock;
+
+/// How often each arbiter is asked.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The thread that asks. It ends when the last clone of this handle is dropped.
+#[derive(Debug, Clone)]
+pub struct Watchdog {
+    watch: Sender<ArbiterHandle>,
+}
+
+impl Watchdog {
+    /// Aborts the process when an arbiter has not answered for `limit`.
+    pub fn start(limit: Duration) -> std::io::Result<Self> {
+        Self::start_with(limit, EVERY, || {
+            error!("a thread of actors is stuck: aborting");
+            std::process::abort();
+        })
+    }
+
+    fn start_with(
+        limit: Duration,
+        every: Duration,
+        stuck: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (watch, newcomers) = channel();
+        std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+            if ask_until_stuck(limit, every, &newcomers) {
+                stuck();
+            }
+        })?;
+        Ok(Self { watch })
+    }
+
+    /// Watches the arbiter of the current thread from now on.
+    pub fn watch_current(&self) {
+        if let Some(arbiter) = Arbiter::try_current() {
+            // The thread is gone only after it has called `stuck`.
+            let _ = self.watch.send(arbiter);
+        }
+    }
+}
+
+struct Watched {
+    arbiter: ArbiterHandle,
+    answered: Arc<Mutex<Instant>>,
+}
+
+/// `true`: an arbiter is stuck. `false`: nobody holds the watchdog any more.
+fn ask_until_stuck(limit: Duration, every: Duration, newcomers: &Receiver<ArbiterHandle>) -> bool {
+    let mut watched: Vec<Watched> = Vec::new();
+    loop {
+        match newcomers.recv_timeout(every) {
+            Ok(arbiter) => watched.push(Watched { arbiter, answered: Arc::new(Mutex::new(clock::now())) }),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = clock::now();
+        let silent = |one: &Watched| {
+            now.duration_since(*one.answered.lock().unwrap_or_else(PoisonError::into_inner)) > limit
+        };
+        if watched.iter().any(silent) {
+            return true;
+        }
+        watched.retain(ask);
+    }
+}
+
+/// `false`: the arbiter has ended, as arbiters do when the broker stops.
+fn ask(one: &Watched) -> bool {
+    let answered = one.answered.clone();
+    one.arbiter.spawn_fn(move || {
+        *answered.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_blocks_is_found_and_one_that_ended_is_not() {
+        let (tell, told) = channel();
+        let system = actix::System::new();
+        let blocked = system.block_on(async {
+            let watchdog =
+                Watchdog::start_with(Duration::from_millis(80), Duration::from_millis(10), move || {
+                    let _ = tell.send(());
+                })
+                .unwrap();
+            let ended = Arbiter::new();
+            let guard = watchdog.clone();
+            ended.spawn_fn(move || guard.watch_current());
+            ended.stop();
+            ended.join().unwrap();
+            let blocked = Arbiter::new();
+            let (free, freed) = channel::<()>();
+            let guard = watchdog.clone();
+            blocked.spawn_fn(move || {
+                guard.watch_current();
+                let _ = freed.recv();
+            });
+            told.recv_timeout(Duration::from_secs(20)).expect("the blocked arbiter was found");
+            drop(free);
+            blocked
+        });
+        blocked.stop();
+        blocked.join().unwrap();
+    }
+}

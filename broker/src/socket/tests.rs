@@ -1,0 +1,233 @@
+//! A real server and a real client on loopback.
+
+use super::*;
+
+use actix_web::{App, HttpServer};
+use futures_util::{SinkExt, StreamExt};
+use std::sync::Arc;
+use std::sync::Mutex;
+use tokio_tungstenite::tungstenite::Message as Said;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+type Client = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// A server that hands the ends of its sockets to the test.
+struct Server {
+    url: String,
+    ends: mpsc::Receiver<SocketEnds>,
+    handle: actix_web::dev::ServerHandle,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        std::mem::drop(self.handle.stop(false));
+    }
+}
+
+fn serve(kind: SocketKind) -> Server {
+    let (give, ends) = mpsc::channel(4);
+    let give = Arc::new(Mutex::new(give));
+    let server = HttpServer::new(move || {
+        let give = give.clone();
+        App::new().route(
+            "/",
+            web::get().to(move |req: HttpRequest, payload: web::Payload| {
+                let give = give.clone();
+                async move {
+                    let (answer, ends) = upgrade(&req, payload, kind)
+                        .map_err(|problem| actix_web::error::ErrorBadRequest(problem.text))?;
+                    give.lock().unwrap().try_send(ends).unwrap();
+                    Ok::<_, actix_web::Error>(answer)
+                }
+            }),
+        )
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(("127.0.0.1", 0))
+    .unwrap();
+    let url = format!("ws://{}/", server.addrs()[0]);
+    let server = server.run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Server { url, ends, handle }
+}
+
+const KIND: SocketKind = SocketKind { protocol: "test.v1", frame_max: 1000, ping: None };
+
+async fn dial(server: &Server, protocol: &'static str) -> Client {
+    let mut request = server.url.as_str().into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+    let (client, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    client
+}
+
+async fn closed_with(client: &mut Client) -> (u16, String) {
+    loop {
+        match client.next().await {
+            Some(Ok(Said::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
+            Some(Ok(_)) => {}
+            other => panic!("no close frame, but {other:?}"),
+        }
+    }
+}
+
+#[actix::test]
+async fn messages_pass_both_ways_with_their_opcode() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    client.send(Said::Binary(Bytes::from_static(&[0, 255, 128]))).await.unwrap();
+    client.send(Said::Text("grüße".into())).await.unwrap();
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(Bytes::from_static(&[0, 255, 128]))));
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Text("grüße".into())));
+    ends.outgoing.send(Outgoing::Binary(Bytes::from_static(&[1, 254]))).await.unwrap();
+    ends.outgoing.send(Outgoing::Text("hallo".into())).await.unwrap();
+    assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(Bytes::from_static(&[1, 254])));
+    assert_eq!(client.next().await.unwrap().unwrap(), Said::Text("hallo".into()));
+}
+
+#[actix::test]
+async fn a_peer_of_another_version_is_told_so_by_close_4406() {
+    let server = serve(KIND);
+    // A browser refuses an answer that names none of its subprotocols, but it tells its page;
+    // this client refuses such an answer at once, so it offers none.
+    let (mut client, _) = tokio_tungstenite::connect_async(server.url.as_str()).await.unwrap();
+    assert_eq!(closed_with(&mut client).await.0, 4406);
+}
+
+#[actix::test]
+async fn a_message_in_pieces_comes_out_whole() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    let piece = |bytes: &'static [u8], opcode, last| {
+        Said::Frame(RawFrame::message(Bytes::from_static(bytes), OpCode::Data(opcode), last))
+    };
+    client.send(piece(b"one ", Data::Text, false)).await.unwrap();
+    client.send(Said::Ping(Bytes::new())).await.unwrap();
+    client.send(piece(b"two ", Data::Continue, false)).await.unwrap();
+    client.send(piece(b"three", Data::Continue, true)).await.unwrap();
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Text("one two three".into())));
+}
+
+#[actix::test]
+async fn a_message_over_the_limit_is_refused_with_4413_whole_or_in_pieces() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    client.send(Said::Binary(Bytes::from(vec![0; 1001]))).await.unwrap();
+    assert_eq!(closed_with(&mut client).await.0, 4413);
+    assert_eq!(ends.incoming.recv().await, None);
+
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    for first in [true, false] {
+        let opcode = if first { Data::Binary } else { Data::Continue };
+        let piece = RawFrame::message(Bytes::from(vec![0; 600]), OpCode::Data(opcode), !first);
+        client.send(Said::Frame(piece)).await.unwrap();
+    }
+    assert_eq!(closed_with(&mut client).await.0, 4413);
+    assert_eq!(ends.incoming.recv().await, None);
+}
+
+#[actix::test]
+async fn endless_empty_pieces_are_refused() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let _ends = server.ends.recv().await.unwrap();
+    for n in 0..=FRAGMENTS_MAX {
+        let opcode = if n == 0 { Data::Binary } else { Data::Continue };
+        let piece = RawFrame::message(Bytes::new(), OpCode::Data(opcode), false);
+        client.send(Said::Frame(piece)).await.unwrap();
+    }
+    assert_eq!(closed_with(&mut client).await.0, 4413);
+}
+
+#[actix::test]
+async fn a_close_goes_out_after_what_was_said_before_and_its_reason_is_cut_between_characters() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let ends = server.ends.recv().await.unwrap();
+    ends.outgoing.send(Outgoing::Text("last words".into())).await.unwrap();
+    let long = "ä".repeat(100);
+    ends.outgoing.send(Outgoing::Close(Code::KILLED, long.clone())).await.unwrap();
+    drop(ends);
+    assert_eq!(client.next().await.unwrap().unwrap(), Said::Text("last words".into()));
+    let (code, reason) = closed_with(&mut client).await;
+    assert_eq!((code, reason.len()), (4440, 122));
+    assert!(long.starts_with(&reason));
+}
+
+#[actix::test]
+async fn dropping_the_receiver_closes_the_socket_even_while_somebody_holds_the_sender() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let ends = server.ends.recv().await.unwrap();
+    let sender = ends.outgoing.clone();
+    sender.send(Outgoing::Text("said before".into())).await.unwrap();
+    drop(ends);
+    assert_eq!(client.next().await.unwrap().unwrap(), Said::Text("said before".into()));
+    assert_eq!(closed_with(&mut client).await.0, 1000);
+    sender.closed().await;
+}
+
+#[actix::test]
+async fn a_socket_that_is_gone_closes_the_channel() {
+    let mut server = serve(KIND);
+    let client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    drop(client);
+    assert_eq!(ends.incoming.recv().await, None);
+    ends.outgoing.closed().await;
+}
+
+#[actix::test]
+async fn a_full_channel_stops_the_reading_and_loses_nothing() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    let sending = actix_rt::spawn(async move {
+        for n in 0..5000u32 {
+            let mut message = vec![0; 1000];
+            message[..4].copy_from_slice(&n.to_be_bytes());
+            client.send(Said::Binary(message.into())).await.unwrap();
+        }
+        client
+    });
+    for n in 0..5000u32 {
+        match ends.incoming.recv().await {
+            Some(Incoming::Binary(bytes)) => assert_eq!(bytes[..4], n.to_be_bytes()),
+            other => panic!("{other:?} instead of message {n}"),
+        }
+    }
+    drop(sending.await.unwrap());
+}
+
+#[actix::test]
+async fn a_peer_that_does_not_answer_pings_is_dropped() {
+    let ping = Some((Duration::from_millis(20), Duration::from_millis(100)));
+    let mut server = serve(SocketKind { ping, ..KIND });
+    // This client answers pings only while it is read.
+    let client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    assert_eq!(ends.incoming.recv().await, None);
+    drop(client);
+}
+
+#[actix::test]
+async fn a_request_that_is_no_upgrade_is_refused_in_words() {
+    let (req, mut body) = actix_web::test::TestRequest::get().uri("/").to_http_parts();
+    let payload = <web::Payload as actix_web::FromRequest>::from_request(&req, &mut body).await.unwrap();
+    let problem = upgrade(&req, payload, KIND).unwrap_err();
+    assert_eq!(problem.code, Code::BAD_REQUEST);
+}
+
+#[test]
+fn a_cut_never_splits_a_character() {
+    assert_eq!(cut("äöü", 3), "ä");
+    assert_eq!(cut("abc", 123), "abc");
+    assert_eq!(cut("", 123), "");
+}
