@@ -1,0 +1,30 @@
+# Moorline: build, run and test. `make` lists the targets.
+# A target's line of help is what stands behind its `##`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help up test check dev deny screenshot clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## build everything, start a broker and one device on this machine (PORT=8080), Ctrl-C ends it
+	@exec tests/scripts/up.sh
+
+test: ## install what the tests need and run every one of them (what CI runs)
+	@exec tests/scripts/test.sh
+
+check: ## the fast part: format, clippy, types, lint, unit tests, tidy
+	@exec tests/scripts/check.sh
+
+dev: ## like up, but debug builds, and the web page is built again whenever a file of it changes
+	@exec tests/scripts/up.sh dev
+
+deny: ## licences and known vulnerabilities of every dependency (needs cargo-deny)
+	@exec tests/scripts/deny.sh
+
+screenshot: ## take the README's picture again: web/screenshot.png
+	@exec tests/scripts/screenshot.sh
+
+clean: ## remove everything that was built; ./var stays
+	rm -rf target web/dist web/node_modules

@@ -1,0 +1,46 @@
+//! What the end-to-end tests stand on: real processes in a folder of their own, and everything
+//! that a test does to them.
+//!
+//! In reading order:
+//!
+//! - [`stage`]: the folder and the logs of one test; when it ends, the logs are read for what nobody announced
+//! - [`process`]: a program that is killed and reaped when its guard goes
+//! - [`broker`], [`agent`], [`sshd`]: the three programs, each on a port and in a folder of its own
+//! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced
+//! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
+//! - [`script`]: a script in a real Chromium, which may ask the test to do something to the world
+//! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
+//! - [`wait`]: waiting for an event, never for a time
+//!
+//! Random choices come from [`seed`], which is printed, and set by `MOORLINE_SEED`.
+
+pub mod agent;
+pub mod broker;
+pub mod inspect;
+pub mod process;
+pub mod raw;
+pub mod relay;
+pub mod script;
+pub mod sshd;
+pub mod stage;
+pub mod terminal;
+pub mod wait;
+pub mod world;
+
+pub use agent::Agent;
+pub use broker::Broker;
+pub use relay::{Plan, Relay};
+pub use sshd::Sshd;
+pub use stage::Stage;
+pub use terminal::Terminal;
+pub use world::{Kind, World};
+
+/// The seed of this run's random choices, printed so that a failure can be had again.
+pub fn seed() -> u64 {
+    let seed = match std::env::var("MOORLINE_SEED") {
+        Ok(text) => text.parse().expect("MOORLINE_SEED is a number"),
+        Err(_) => rand::random(),
+    };
+    eprintln!("seed: MOORLINE_SEED={seed}");
+    seed
+}

@@ -1,0 +1,231 @@
+//! A TCP relay: the network between two programs, as bad as a test wants it.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::wait;
+
+/// What becomes of one connection. The default: nothing bad.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Cut it (RST) after that many bytes from the one who connected.
+    pub cut_after_up: Option<u64>,
+    /// Cut it (RST) after that many bytes towards the one who connected.
+    pub cut_after_down: Option<u64>,
+    /// Every byte arrives that much later.
+    pub delay: Duration,
+    /// No more bytes than this in one write.
+    pub piece: Option<usize>,
+}
+
+type Planner = Box<dyn FnMut(u64) -> Plan + Send>;
+
+struct Shared {
+    target: Mutex<SocketAddr>,
+    planner: Mutex<Planner>,
+    stalled: watch::Sender<bool>,
+    refusing: watch::Sender<bool>,
+    cuts: watch::Sender<u64>,
+    accepted: watch::Sender<u64>,
+}
+
+/// See the module.
+pub struct Relay {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: AbortHandle,
+}
+
+impl Relay {
+    /// Listens on a port of its own and passes everything on to the target.
+    pub async fn to(target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            target: Mutex::new(target),
+            planner: Mutex::new(Box::new(|_| Plan::default())),
+            stalled: watch::Sender::new(false),
+            refusing: watch::Sender::new(false),
+            cuts: watch::Sender::new(0),
+            accepted: watch::Sender::new(0),
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
+        Ok(Self { address, shared, accepting })
+    }
+
+    /// From now on each new connection (counted from 1) gets the plan that this gives.
+    pub fn plan(&self, planner: impl FnMut(u64) -> Plan + Send + 'static) {
+        *self.shared.planner.lock().expect("no panic holds it") = Box::new(planner);
+    }
+
+    /// A black hole: nothing passes, nothing breaks, until it is healed.
+    pub fn stall(&self) {
+        self.shared.stalled.send_replace(true);
+    }
+
+    /// What was held back passes now.
+    pub fn heal(&self) {
+        self.shared.stalled.send_replace(false);
+        self.shared.refusing.send_replace(false);
+    }
+
+    /// Breaks every connection that there is, at once (RST).
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Breaks every connection and lets no new one live, until it is healed.
+    pub fn cut_and_refuse(&self) {
+        self.shared.refusing.send_replace(true);
+        self.cut();
+    }
+
+    /// How many connections came so far.
+    pub fn connections(&self) -> u64 {
+        *self.shared.accepted.borrow()
+    }
+
+    /// Waits until more than this many connections came.
+    pub async fn connected_again(&self, than: u64) -> Result<()> {
+        let mut accepted = self.shared.accepted.subscribe();
+        wait::within(Duration::from_secs(30), "a new connection", accepted.wait_for(|count| *count > than))
+            .await??;
+        Ok(())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut carried = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let _ = client.set_nodelay(true);
+        if *shared.refusing.borrow() {
+            reset(client);
+            continue;
+        }
+        let mut number = 0;
+        shared.accepted.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
+        let plan = (shared.planner.lock().expect("no panic holds it"))(number);
+        carried.spawn(carry(client, plan, Arc::clone(&shared)));
+        while carried.try_join_next().is_some() {}
+    }
+}
+
+/// Carries one connection until it is cut or both sides have finished.
+async fn carry(mut client: TcpStream, plan: Plan, shared: Arc<Shared>) {
+    let target = *shared.target.lock().expect("no panic holds it");
+    let mut cuts = shared.cuts.subscribe();
+    let Ok(mut server) = TcpStream::connect(target).await else {
+        reset(client);
+        return;
+    };
+    let _ = server.set_nodelay(true);
+    let end = {
+        let (client_read, client_write) = client.split();
+        let (server_read, server_write) = server.split();
+        let up = Way { budget: plan.cut_after_up, plan: plan.clone(), stalled: shared.stalled.subscribe() };
+        let down = Way { budget: plan.cut_after_down, plan, stalled: shared.stalled.subscribe() };
+        tokio::select! {
+            _ = cuts.changed() => End::Cut,
+            end = both(up.pump(client_read, server_write), down.pump(server_read, client_write)) => end,
+        }
+    };
+    if let End::Cut = end {
+        reset(client);
+        reset(server);
+    }
+}
+
+#[derive(PartialEq)]
+enum End {
+    Finished,
+    Cut,
+}
+
+/// Waits for both to finish, or for one to be cut.
+async fn both(one: impl Future<Output = End>, other: impl Future<Output = End>) -> End {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    tokio::select! {
+        end = &mut one => if end == End::Finished { other.await } else { End::Cut },
+        end = &mut other => if end == End::Finished { one.await } else { End::Cut },
+    }
+}
+
+struct Way {
+    budget: Option<u64>,
+    plan: Plan,
+    stalled: watch::Receiver<bool>,
+}
+
+impl Way {
+    async fn pump(self, mut from: ReadHalf<'_>, to: WriteHalf<'_>) -> End {
+        let (queue, queued) = mpsc::channel::<(Instant, Bytes)>(16);
+        let delay = self.plan.delay;
+        let reader = async move {
+            let mut buffer = vec![0; 16 * 1024];
+            loop {
+                match from.read(&mut buffer).await {
+                    Ok(0) => return End::Finished,
+                    Err(_) => return End::Cut,
+                    Ok(count) => {
+                        let chunk = Bytes::copy_from_slice(&buffer[..count]);
+                        if queue.send((Instant::now() + delay, chunk)).await.is_err() {
+                            return End::Cut;
+                        }
+                    }
+                }
+            }
+        };
+        both(reader, self.write(queued, to)).await
+    }
+
+    async fn write(mut self, mut queued: mpsc::Receiver<(Instant, Bytes)>, mut to: WriteHalf<'_>) -> End {
+        while let Some((due, chunk)) = queued.recv().await {
+            tokio::time::sleep_until(due).await;
+            for piece in chunk.chunks(self.plan.piece.unwrap_or(chunk.len())) {
+                if self.stalled.wait_for(|stalled| !stalled).await.is_err() {
+                    return End::Cut;
+                }
+                let allowed = self.budget.map_or(piece.len(), |left| piece.len().min(left as usize));
+                if to.write_all(&piece[..allowed]).await.is_err() {
+                    return End::Cut;
+                }
+                if let Some(left) = &mut self.budget {
+                    *left -= allowed as u64;
+                    if *left == 0 {
+                        return End::Cut;
+                    }
+                }
+            }
+        }
+        if self.stalled.wait_for(|stalled| !stalled).await.is_err() || to.shutdown().await.is_err() {
+            return End::Cut;
+        }
+        End::Finished
+    }
+}
+
+/// Closes it with RST: what is still on its way is lost.
+fn reset(stream: TcpStream) {
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}

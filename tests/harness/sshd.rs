@@ -1,0 +1,88 @@
+//! A real OpenSSH sshd on a port of its own, with a host key and a configuration of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::agent::Agent;
+use crate::broker::free_port;
+use crate::process::Process;
+use crate::stage::Stage;
+use crate::wait;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sshd {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The program.
+    pub process: Process,
+    folder: PathBuf,
+}
+
+impl Sshd {
+    /// Starts the sshd of the device of that name; it trusts the CA that the device's agent pinned.
+    pub async fn start(stage: &Stage, device: &str) -> Result<Self> {
+        let folder = stage.folder(&format!("{device}-sshd"));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        make_host_key(&folder.join("host_key"))?;
+        let ca = Agent::state_of(stage, device).join("user_ca.pub");
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
+             AuthorizedKeysFile none\nTrustedUserCAKeys {ca}\nStrictModes no\nLogLevel VERBOSE\nUseDNS no\n\
+             AcceptEnv TERM COLORTERM LANG LC_* MOORLINE_*\nPrintMotd no\nPrintLastLog no\nMaxStartups 200\nMaxSessions 200\n",
+            port = address.port(),
+            folder = folder.display(),
+            ca = ca.display(),
+        );
+        std::fs::write(folder.join("sshd_config"), config)?;
+        if nix::unistd::geteuid().is_root() {
+            std::fs::create_dir_all("/run/sshd").context("make sshd's privilege separation folder")?;
+        }
+        let process = Self::run(stage, &folder)?;
+        let sshd = Self { address, process, folder };
+        sshd.listening().await?;
+        Ok(sshd)
+    }
+
+    fn run(stage: &Stage, folder: &Path) -> Result<Process> {
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.arg("-D").arg("-e").arg("-f").arg(folder.join("sshd_config"));
+        let name = folder.file_name().context("the folder has a name")?.to_string_lossy().into_owned();
+        Process::start(stage, &name, command, false)
+    }
+
+    async fn listening(&self) -> Result<()> {
+        wait::eventually(wait::SOON, "sshd to listen", async || {
+            Ok(tokio::net::TcpStream::connect(self.address).await?)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The public half of its host key.
+    pub fn public_host_key(&self) -> PathBuf {
+        self.folder.join("host_key.pub")
+    }
+
+    /// Gives it another host key, as if somebody else answered on its port.
+    pub async fn change_host_key(&mut self, stage: &Stage) -> Result<()> {
+        self.process.kill()?;
+        make_host_key(&self.folder.join("host_key"))?;
+        self.process = Self::run(stage, &self.folder)?;
+        self.listening().await
+    }
+}
+
+fn make_host_key(path: &Path) -> Result<()> {
+    let _ = std::fs::remove_file(path);
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
+        .arg(path)
+        .status()?;
+    ensure!(status.success(), "ssh-keygen: {status}");
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! A broker with one device, ready for a shell.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::agent::Agent;
+use crate::broker::{Broker, free_port};
+use crate::sshd::Sshd;
+use crate::stage::Stage;
+use crate::terminal::Terminal;
+
+/// Which sshd answers on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The one in the agent.
+    Embedded,
+    /// The OpenSSH server of the system.
+    OpenSsh,
+}
+
+/// A device: an agent and, if it has one, its sshd.
+#[derive(Debug)]
+pub struct Device {
+    /// Its id.
+    pub id: String,
+    /// Its agent.
+    pub agent: Agent,
+    /// The system's sshd.
+    pub sshd: Option<Sshd>,
+}
+
+impl Device {
+    /// Starts a device that dials the address, and waits until it is online.
+    pub async fn start(
+        stage: &Stage,
+        broker: &Broker,
+        name: &str,
+        kind: Kind,
+        dial: SocketAddr,
+    ) -> Result<Self> {
+        let sshd = match kind {
+            Kind::Embedded => None,
+            Kind::OpenSsh => Some(Sshd::start(stage, name).await?),
+        };
+        let mut agent = match &sshd {
+            None => Agent::start(stage, name, dial)?,
+            Some(sshd) => Agent::start_before(stage, name, dial, sshd)?,
+        };
+        let id = agent.online(broker).await?;
+        Ok(Self { id, agent, sshd })
+    }
+
+    /// The processes whose descendants are this device's shells.
+    pub fn roots(&self) -> Vec<u32> {
+        let sshd = self.sshd.iter().map(|sshd| sshd.process.pid());
+        std::iter::once(self.agent.process.pid()).chain(sshd).collect()
+    }
+
+    /// Every process that runs below the agent or its sshd.
+    pub fn processes(&self) -> Vec<u32> {
+        self.roots().into_iter().flat_map(crate::inspect::descendants).collect()
+    }
+}
+
+/// See the module. Its parts end in the order of the fields, and the stage reads the logs last.
+#[derive(Debug)]
+pub struct World {
+    /// The one device.
+    pub device: Device,
+    /// The broker.
+    pub broker: Broker,
+    /// The folder of both.
+    pub stage: Stage,
+}
+
+impl World {
+    /// A broker with the demo's settings and a device of this kind.
+    pub async fn new(kind: Kind) -> Result<Self> {
+        Self::with(kind, &[]).await
+    }
+
+    /// A broker with these settings and a device of this kind.
+    pub async fn with(kind: Kind, settings: &[(&str, &str)]) -> Result<Self> {
+        let stage = Stage::new();
+        let broker = Broker::start_with(&stage, free_port(), settings).await?;
+        let device = Device::start(&stage, &broker, "device", kind, broker.address).await?;
+        Ok(Self { device, broker, stage })
+    }
+
+    /// A terminal with a shell on the device, its prompt shown.
+    pub async fn shell(&self) -> Result<Terminal> {
+        let terminal = Terminal::open(&self.broker, &self.device.id).await?;
+        terminal.ready().await?;
+        Ok(terminal)
+    }
+}

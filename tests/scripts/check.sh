@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The fast part: what can be said without starting a broker.
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+need_builders
+web_packages
+say "format"
+cargo fmt --all --check
+say "types and lint of the page"
+(cd web && npm run --silent check)
+web_bundle
+say "clippy"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+say "unit tests, simulated pairs, actors on a stopped clock, tidy"
+if have cargo-nextest; then
+    cargo nextest run --workspace --lib --bins --test tidy --status-level fail --no-fail-fast
+else
+    cargo test --workspace --quiet --lib --bins --test tidy
+fi
+say "unit tests of the page"
+(cd web && npm run --silent test)
+if have cargo-deny; then tests/scripts/deny.sh; else say "cargo-deny is not here: licences and advisories were not checked (make deny says how)"; fi

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# What the tests need beyond what the build needs: a real sshd, a real browser, and the programs
+# that are run in its terminal.
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+need_builders
+if have apt-get && have dpkg-query; then
+    apt_install openssh-server openssh-client tmux vim less procps chromium \
+        fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-zenhei
+else
+    missing=()
+    for program in ssh-keygen tmux vim less top; do have "$program" || missing+=("$program"); done
+    [ -x /usr/sbin/sshd ] || have sshd || missing+=(sshd)
+    have chromium || have chromium-browser || have google-chrome || missing+=(chromium)
+    [ ${#missing[@]} = 0 ] || fail "the tests need these programs: ${missing[*]}"
+fi

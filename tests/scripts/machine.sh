@@ -1,0 +1,62 @@
+# Sourced by the scripts beside it: where we are, how we speak, what must be on the machine.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+target_dir="${CARGO_TARGET_DIR:-target}"
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+fail() { printf 'moorline: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# apt_install PACKAGE...: installs those that are missing, when we may; else says what is to be done.
+# No service is started by it: the tests bring their own ports and folders.
+apt_install() {
+    local missing=() package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] || fail "these packages are missing: ${missing[*]}. Install them: sudo apt-get install ${missing[*]}"
+    say "installing ${missing[*]}"
+    local policy=/usr/sbin/policy-rc.d ours=no status=0
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && ours=yes
+    fi
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } || status=$?
+    [ "$ours" = no ] || rm -f "$policy"
+    [ "$status" = 0 ] || fail "apt-get could not install ${missing[*]}; see its message above"
+}
+
+# need_builders: a C compiler, cargo, node and npm, each in a version that does.
+need_builders() {
+    if ! have cc; then
+        if have apt-get; then apt_install gcc libc6-dev; else fail "no C compiler is here. Install gcc, then run this again"; fi
+    fi
+    have cargo || fail "cargo is not here. Install Rust from https://rustup.rs, then run this again"
+    local node_need="Node.js 20.19 or newer is needed to build the page. Install it from https://nodejs.org, then run this again"
+    if ! { have node && have npm; } && have apt-get && [ "$(id -u)" = 0 ]; then apt_install nodejs npm; fi
+    have node && have npm || fail "$node_need"
+    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
+        fail "node $(node --version) is too old. $node_need"
+}
+
+# web_packages: what package-lock.json names, unless it is there already.
+web_packages() {
+    local stamp=web/node_modules/.moorline-stamp
+    if [ -e "$stamp" ] && [ ! web/package-lock.json -nt "$stamp" ]; then return 0; fi
+    say "installing the page's packages (npm ci)"
+    (cd web && npm ci --no-audit --no-fund)
+    touch "$stamp"
+}
+
+# web_bundle: web/dist, unless nothing of the page has changed since it was built.
+web_bundle() {
+    local stamp=web/node_modules/.moorline-bundle-stamp
+    if [ -e "$stamp" ] && [ -e web/dist/index.html ] && [ -z "$(find web -path web/node_modules -prune -o -path web/dist -prune -o -type f -newer "$stamp" -print -quit)" ]; then
+        return 0
+    fi
+    say "building the page"
+    (cd web && npm run --silent build)
+    touch "$stamp"
+}

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Takes web/screenshot.png from a broker and devices of its own.
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+tests/scripts/install.sh
+web_packages
+web_bundle
+cargo build --release -p moorline-broker -p moorline-agent
+export MOORLINE_BINARIES="${MOORLINE_BINARIES:-$target_dir/release}" MOORLINE_SCREENSHOT="$PWD/web/screenshot.png"
+cargo test -q -p moorline-tests --test browser -- --exact the_picture_of_the_readme
+say "web/screenshot.png"

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Builds Moorline and runs a broker and one device on this machine until Ctrl-C. `up.sh dev`: debug
+# builds, and the page is built again at each change. PORT picks the port; all data is under ./var.
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+mode="${1:-release}"
+port="${PORT:-8080}"
+case "$port" in '' | *[!0-9]*) fail "PORT is \"$port\", which is not a number" ;; esac
+children=()
+need_bundle=yes
+
+# finish: ends every child, waits for it, and leaves with the status it was given.
+finish() {
+    local status=$? pid
+    trap '' INT TERM HUP
+    trap - EXIT
+    [ ${#children[@]} -gt 0 ] || exit "$status"
+    kill -TERM "${children[@]}" 2>/dev/null || true
+    # Whoever has not ended after 35 s (the broker drains for at most 30) is ended.
+    ( exec 2>/dev/null; timeout 35 tail -q -f /dev/null "${children[@]/#/--pid=}" || kill -KILL "${children[@]}" ) || true
+    for pid in "${children[@]}"; do wait "$pid" 2>/dev/null || true; done
+    [ "$status" = 0 ] && say "everything has ended"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 0' INT TERM HUP
+
+# start COMMAND...: runs it as a child that cannot outlive this script.
+start() {
+    if have setpriv; then setpriv --pdeathsig TERM "$@" & else "$@" & fi
+    children+=($!)
+}
+
+build() {
+    need_builders
+    web_packages
+    web_bundle
+    local flags=(--release) profile=release
+    if [ "$mode" = dev ]; then flags=() profile=debug; fi
+    say "building broker and agent (the first time takes some minutes)"
+    cargo build ${flags[@]+"${flags[@]}"} -p moorline-broker -p moorline-agent
+    bin="$target_dir/$profile"
+}
+
+prepare() {
+    mkdir -p var/demo
+    chmod 700 var var/demo
+    if [ ! -s var/demo/install.key ]; then
+        (umask 077 && head -c 32 /dev/urandom | base64 -w 0 >var/demo/install.key)
+    fi
+}
+
+run() {
+    start "$bin/moorline-broker" --config config/demo.toml --set "listen=127.0.0.1:$port"
+    local broker=${children[-1]}
+    tests/scripts/wait.mjs "$port" broker "$broker" || exit 1
+    start "$bin/moorline-agent" --set "broker.url=ws://127.0.0.1:$port" --set broker.proxy=none --set state_dir=var/agent \
+        --set install_key_file=var/demo/install.key
+    tests/scripts/wait.mjs "$port" device "$broker" "${children[-1]}" || exit 1
+    if [ "$mode" = dev ]; then
+        (cd web && exec npx --no-install vite build --watch) &
+        children+=($!)
+    fi
+    printf '\n  \033[1mMoorline is up: http://localhost:%s\033[0m\n' "$port"
+    printf '  It opens a shell on this machine. Its data is in ./var. Ctrl-C ends it.\n\n'
+    # The first child that ends, ends all.
+    local status=0
+    wait -n "${children[@]}" || status=$?
+    say "a part of Moorline has ended (status $status); its message stands above"
+    exit 1
+}
+
+build
+prepare
+run
