@@ -1,7 +1,17 @@
 // The link of one browser terminal: no DOM, no terminal, no fetch. `openTerminalLink` is the way in.
 
-export { type CodeInfo, CODES, codeByName, codeByNumber } from "./codes";
-export type { Attached, Ending, Exit, Gap, HostControl, LegState, Role, Size, Step } from "./protocol";
+export { CODES, type CodeInfo, codeByName, codeByNumber } from "./codes";
+export type {
+  Attached,
+  Ending,
+  Exit,
+  Gap,
+  HostControl,
+  LegState,
+  Role,
+  Size,
+  Step,
+} from "./protocol";
 export {
   type LinkEnvironment,
   type LinkEvents,

@@ -13,7 +13,14 @@ import type { Ending, LegState, Role, Size, Step } from "./protocol";
  * - `failed`: it cannot go on, `failure` says why and what to do
  * - `closed`: `close()` was called
  */
-export type Phase = "connecting" | "live" | "reconnecting" | "taken_over" | "ended" | "failed" | "closed";
+export type Phase =
+  | "connecting"
+  | "live"
+  | "reconnecting"
+  | "taken_over"
+  | "ended"
+  | "failed"
+  | "closed";
 
 /** What becomes of what is typed.
  *
