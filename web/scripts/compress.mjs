@@ -1,7 +1,7 @@
 // Lays a .br and a .gz beside every text file of a folder, so that the broker serves them as they
 // are; prints what each weighs.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 
 const folder = process.argv[2];
 const text = /\.(html|js|css|svg|json|txt)$/;

@@ -1,0 +1,47 @@
+import type { SessionInfo } from "../api";
+import { addressOf } from "../state/router";
+import { span } from "../state/time";
+import { Link } from "./link";
+
+const STATE_WORDS: Record<SessionInfo["state"], string> = {
+  connecting: "being opened",
+  live: "in use",
+  detached: "nobody attached, kept",
+  device_away: "device link lost, kept",
+  ended: "over",
+};
+
+/** The shells that run on one device: take one up again, or end it. */
+export function ShellList(props: {
+  sessions: SessionInfo[];
+  now: number;
+  end: (session: SessionInfo) => void;
+}) {
+  if (props.sessions.length === 0) return null;
+  return (
+    <tr class="shells">
+      <td colSpan={7}>
+        <ul aria-label="Running shells">
+          {props.sessions.map((session) => (
+            <li key={session.id}>
+              <span>
+                {session.command ?? "Shell"} of {session.person}, as {session.login}
+              </span>
+              <span class="quiet">
+                {STATE_WORDS[session.state]}, since {span(props.now - Date.parse(session.started))}
+              </span>
+              <span class="shell-actions">
+                <Link to={addressOf.session(session.id)} class="button">
+                  Take up
+                </Link>
+                <button type="button" onClick={() => props.end(session)}>
+                  End
+                </button>
+              </span>
+            </li>
+          ))}
+        </ul>
+      </td>
+    </tr>
+  );
+}

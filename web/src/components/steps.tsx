@@ -1,0 +1,21 @@
+import type { stepsFor } from "../state/words";
+import { Icon } from "./icon";
+
+/** The way to the shell: each step is ticked as it is done, with how long it took. */
+export function Steps({ device, steps }: { device: string; steps: ReturnType<typeof stepsFor> }) {
+  const next = steps.findIndex((step) => step.ms === null);
+  return (
+    <section class="card steps" aria-label="Connecting">
+      <h2>Connecting{device && ` to ${device}`}</h2>
+      <ol>
+        {steps.map(({ step, words, ms }, index) => (
+          <li key={step} class={ms !== null ? "done" : index === next ? "next" : ""}>
+            <Icon name={ms !== null ? "check" : "circle"} />
+            <span>{words}</span>
+            <span class="ms">{ms !== null ? `${ms} ms` : index === next ? "…" : ""}</span>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

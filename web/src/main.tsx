@@ -1,0 +1,19 @@
+// The browser side of Moorline. From here: `app.tsx` (which page), `pages/` (what is seen),
+// `state/` (what is known), `terminal/` (xterm.js and its shields), `link/` (the protocol).
+
+import "./styles/base.css";
+import "./styles/devices.css";
+import "./styles/terminal.css";
+
+import { render } from "preact";
+
+import { App } from "./app";
+import { startClock } from "./state/now";
+import { startRouter } from "./state/router";
+import { startTheme } from "./state/theme";
+
+startTheme();
+startRouter();
+startClock();
+const root = document.getElementById("app");
+if (root) render(<App />, root);

@@ -1,0 +1,121 @@
+import { useComputed } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+
+import { Banner } from "../components/banner";
+import { Bar, BarButton } from "../components/bar";
+import { Chip, STATE_ICONS } from "../components/chip";
+import { Steps } from "../components/steps";
+import { TerminalQuestion } from "../components/terminal-question";
+import { now } from "../state/now";
+import { addressOf, go } from "../state/router";
+import type { Session, Target } from "../state/session";
+import { TerminalView } from "../state/terminal-view";
+import { stepsFor, type Words, wordsFor } from "../state/words";
+import { TerminalOutcome } from "./terminal-outcome";
+
+/** One terminal, from edge to edge. */
+export function TerminalPage({ target }: { target: Target }) {
+  const view = useMemo(() => new TerminalView(target), []);
+  const host = useRef<HTMLDivElement>(null);
+  const frame = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (host.current && frame.current) void view.mount(host.current, frame.current);
+    return () => view.unmount();
+  }, [view]);
+
+  const session = view.session.value;
+  const device = session?.deviceName.value ?? "";
+  const words = useComputed(() => wordsOf(view.session.value)).value;
+  useEffect(() => {
+    document.title = [view.title.value, device, "Moorline"]
+      .filter((part) => part !== "")
+      .join(" · ");
+  }, [view.title.value, device]);
+
+  return (
+    <div class="terminal-page">
+      <Bar buttons={<TerminalButtons view={view} session={session} />}>
+        <h1 class="device-name">{device || "Terminal"}</h1>
+        {session?.login.value && <span class="quiet login">{session.login.value}</span>}
+        <Chip icon={STATE_ICONS[words.state]} word={words.word} tone={words.tone} />
+      </Bar>
+      <p class="unseen" role="status">
+        {words.word.replace(/,.*/, "")}. {steadySentence(words)} {words.typing}
+      </p>
+      <main>
+        <section
+          ref={frame}
+          class={`frame${view.ringing.value ? " ringing" : ""}`}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: the way into the terminal and out of it (WCAG 2.1.2)
+          tabIndex={0}
+          aria-label={`Terminal ${device}. Enter to type, Ctrl+Shift+L to leave.`}
+          onKeyDown={(event) =>
+            event.key === "Enter" && event.target === frame.current && view.focus()
+          }
+        >
+          <div ref={host} class="host" />
+          <p class="hint">Enter to type · Ctrl+Shift+L leaves the terminal</p>
+          {view.linkTarget.value && (
+            <p class="link-target">{view.linkTarget.value} · Ctrl+click opens it</p>
+          )}
+          {words.state === "connecting" && (
+            <Steps device={device} steps={stepsFor(session?.status.value?.steps ?? [])} />
+          )}
+          {(words.state === "reconnecting" || words.state === "device_lost") && (
+            <Banner
+              words={words}
+              retry={words.state === "reconnecting" ? () => session?.retryNow() : null}
+            />
+          )}
+          <p class="notice" aria-live="polite">
+            {view.notice.value}
+          </p>
+        </section>
+        {session && <TerminalOutcome view={view} session={session} words={words} />}
+      </main>
+      {view.question.value && <TerminalQuestion question={view.question.value} device={device} />}
+    </div>
+  );
+}
+
+function TerminalButtons({ view, session }: { view: TerminalView; session: Session | null }) {
+  const device = session?.deviceId.value;
+  const running = session?.status.value?.phase === "live";
+  return (
+    <>
+      {device && (
+        <BarButton icon="plus" words="New session" act={() => go(addressOf.open(device))} />
+      )}
+      {running && <BarButton icon="stop" words="End session" act={() => void view.askToEnd()} />}
+      <BarButton
+        icon="reader"
+        words="Screen reader mode"
+        pressed={view.readerMode.value}
+        act={() => view.toggleReaderMode()}
+      />
+    </>
+  );
+}
+
+function wordsOf(session: Session | null): Words {
+  const stage = session?.stage.value;
+  if (stage?.is === "refused")
+    return {
+      state: "failed",
+      word: "Failed",
+      tone: "bad",
+      sentence: stage.failure.text,
+      typing: "",
+    };
+  if (stage?.is === "over")
+    return { state: "ended", word: "Ended", tone: "quiet", sentence: "", typing: "" };
+  const status = session?.status.value;
+  if (!status)
+    return { state: "connecting", word: "Connecting", tone: "quiet", sentence: "", typing: "" };
+  return wordsFor(status, now.value);
+}
+
+/** The sentence without what counts up or down, so that a screen reader says it once. */
+function steadySentence(words: Words): string {
+  return words.sentence.replace(/ \(try \d+\)| for \d+:[\d:]+/g, "");
+}

@@ -1,0 +1,194 @@
+// One terminal's session, from the first question to the broker until it is over: asks the API,
+// opens the link, and carries bytes between the link and a screen. What the screen is made of it
+// does not know.
+
+import { signal } from "@preact/signals";
+
+import { api, Refusal, type SessionInfo, terminalUrl, ticketForLink } from "../api";
+import {
+  type Failure,
+  type LinkEvents,
+  type LinkStatus,
+  openTerminalLink,
+  type TerminalLink,
+} from "../link";
+import { addressOf, rename } from "./router";
+import { amount } from "./time";
+import { failureOf, type StateName, stateOf } from "./words";
+
+/** What shows the session. */
+export interface Screen {
+  readonly size: { cols: number; rows: number; xpx: number; ypx: number };
+  write(bytes: Uint8Array, done: () => void): void;
+  rebuild(cols: number, rows: number, bytes: Uint8Array, done: () => void): void;
+  gap(bytes: number): void;
+  fix(size: { cols: number; rows: number } | null): void;
+  inert: boolean;
+}
+
+/** A new session on a device, or one that exists. */
+export type Target = { device: string } | { session: string };
+
+/** How far the page is; from `linked` on, `status` tells. */
+export type Stage =
+  | { is: "asking" }
+  | { is: "linked" }
+  | { is: "refused"; failure: Failure }
+  /** The address of a session that is over was opened. */
+  | { is: "over"; session: SessionInfo };
+
+/** Why the keyboard was of no use, as a person would say it. */
+const NOT_SENT = "Not sent: there is no connection to the shell now.";
+
+export class Session {
+  readonly stage = signal<Stage>({ is: "asking" });
+  readonly status = signal<LinkStatus | null>(null);
+  readonly deviceId = signal<string | null>(null);
+  readonly deviceName = signal("");
+  readonly login = signal("");
+  /** When it began, and when it ended, in ms of `Date.now()`. */
+  readonly startedAt = signal<number | null>(null);
+  readonly endedAt = signal<number | null>(null);
+  id = "";
+  private link: TerminalLink | null = null;
+  private left = false;
+
+  constructor(
+    private readonly screen: Screen,
+    /** Something to be said in passing. */
+    private readonly notice: (text: string) => void,
+  ) {}
+
+  get state(): StateName {
+    const stage = this.stage.value;
+    if (stage.is === "refused") return "failed";
+    if (stage.is === "over") return "ended";
+    return this.status.value ? stateOf(this.status.value) : "connecting";
+  }
+
+  /** Opens it; may be called again after a refusal. */
+  async open(target: Target): Promise<void> {
+    this.stage.value = { is: "asking" };
+    try {
+      if ("device" in target) await this.openNew(target.device);
+      else await this.openOld(target.session);
+    } catch (error) {
+      this.stage.value = { is: "refused", failure: failureFrom(error) };
+    }
+  }
+
+  typed(data: string | Uint8Array): void {
+    if (this.link?.typed(data) !== true) this.notice(NOT_SENT);
+  }
+
+  pasted(text: string): void {
+    if (this.link?.pasted(text) !== true) this.notice(NOT_SENT);
+  }
+
+  resize(): void {
+    this.link?.resize(this.screen.size);
+  }
+
+  retryNow(): void {
+    this.link?.retryNow();
+  }
+
+  takeControl(): void {
+    this.link?.takeControl();
+  }
+
+  requestView(): void {
+    this.link?.requestView();
+  }
+
+  kill(): void {
+    this.link?.kill();
+  }
+
+  /** The page goes away; the shell is kept. */
+  leave(): void {
+    this.left = true;
+    this.link?.close();
+  }
+
+  private async openNew(device: string): Promise<void> {
+    this.deviceId.value = device;
+    const { name, login } = await api.device(device);
+    this.deviceName.value = name;
+    this.login.value = login;
+    const { cols, rows } = this.screen.size;
+    const { id, ticket } = await api.open(device, cols, rows);
+    if (this.left) return;
+    this.startedAt.value = Date.now();
+    rename(addressOf.session(id)); // a reload is back in the same shell
+    this.connect(id, ticket);
+  }
+
+  private async openOld(id: string): Promise<void> {
+    const session = await api.session(id);
+    this.deviceId.value = session.device;
+    this.deviceName.value = session.device_name;
+    this.login.value = session.login;
+    this.startedAt.value = Date.parse(session.started);
+    this.id = id;
+    if (session.state === "ended") {
+      this.endedAt.value = session.ended === null ? null : Date.parse(session.ended);
+      this.screen.inert = true;
+      this.stage.value = { is: "over", session };
+    } else if (!this.left) {
+      this.connect(id);
+    }
+  }
+
+  private connect(id: string, ticket?: string): void {
+    this.id = id;
+    this.link = openTerminalLink({
+      session: id,
+      url: terminalUrl(id),
+      size: this.screen.size,
+      ticket,
+      newTicket: () => ticketForLink(id),
+      events: this.linkEvents(),
+    });
+    this.take(this.link.status);
+    this.stage.value = { is: "linked" };
+  }
+
+  private linkEvents(): LinkEvents {
+    return {
+      write: (bytes, done) => this.screen.write(bytes, done),
+      rebuild: (cols, rows, bytes, done) => this.screen.rebuild(cols, rows, bytes, done),
+      gap: ({ from, to }) => {
+        this.screen.gap(to - from);
+        this.notice(
+          `${amount(to - from)} of output is gone; a line in the scrollback shows where.`,
+        );
+      },
+      control: (message) => {
+        if (message.t === "notice") this.notice(message.text);
+      },
+      status: (status) => this.take(status),
+      pasteCancelled: (sent) => this.notice(`Paste cancelled after ${amount(sent)}.`),
+    };
+  }
+
+  private take(status: LinkStatus): void {
+    const before = this.status.value;
+    this.status.value = status;
+    if (status.deviceName !== "") this.deviceName.value = status.deviceName;
+    if (status.login !== "") this.login.value = status.login;
+    const over = status.phase === "ended" || status.phase === "failed";
+    const watches = status.role === "watcher";
+    this.screen.inert = over || watches;
+    if (over) this.endedAt.value ??= Date.now();
+    if (watches) this.screen.fix(status.size);
+    else if (before?.role === "watcher") this.screen.fix(null);
+  }
+}
+
+function failureFrom(error: unknown): Failure {
+  if (error instanceof Refusal) return failureOf(error.code, error.message, error.requestId);
+  const text =
+    "The broker cannot be reached. Check the network and that the broker runs, then try again.";
+  return failureOf("unreachable", text, null);
+}

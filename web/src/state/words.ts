@@ -1,0 +1,158 @@
+// What the state of a terminal is called, and what one can do about it: `LinkStatus` in, words out.
+
+import {
+  codeByName,
+  type Ending,
+  type Failure,
+  type LinkStatus,
+  type Step,
+  type StepDone,
+} from "../link";
+import { countdown, span } from "./time";
+
+export type Tone = "quiet" | "good" | "warn" | "bad";
+
+/** The one word that names the state; also what `window.__moorline.state()` says. */
+export type StateName =
+  | "connecting"
+  | "live"
+  | "watching"
+  | "unstable"
+  | "reconnecting"
+  | "device_lost"
+  | "taken_over"
+  | "ended"
+  | "failed"
+  | "closed";
+
+export interface Words {
+  state: StateName;
+  /** The chip: a word or two. */
+  word: string;
+  tone: Tone;
+  /** A sentence that stays the same while the state lasts; read out once by screen readers. */
+  sentence: string;
+  /** What becomes of what is typed; empty while it goes out. */
+  typing: string;
+}
+
+/** The name of a state. The worst of what is the case counts. */
+export function stateOf(status: LinkStatus): StateName {
+  if (status.phase !== "live") return status.phase;
+  if (status.device === "lost") return "device_lost";
+  if (status.network === "unstable" || status.device === "unstable") return "unstable";
+  return status.role === "watcher" ? "watching" : "live";
+}
+
+/** The words for a state, `now` in the same clock as the status. */
+export function wordsFor(status: LinkStatus, now: number): Words {
+  const state = stateOf(status);
+  return { state, ...said(state, status, now), typing: typingWords(status) };
+}
+
+function said(state: StateName, status: LinkStatus, now: number): Omit<Words, "state" | "typing"> {
+  switch (state) {
+    case "connecting":
+      return { word: "Connecting", tone: "quiet", sentence: "" };
+    case "live":
+      return { word: "Live", tone: "good", sentence: "" };
+    case "watching":
+      return { word: "Watching", tone: "quiet", sentence: "Somebody else types; you look on." };
+    case "unstable":
+      return {
+        word: `Unstable, ${span(now - unstableSince(status))}`,
+        tone: "warn",
+        sentence: unstableWords(status),
+      };
+    case "reconnecting":
+      return { word: "Reconnecting", tone: "warn", sentence: reconnectingWords(status, now) };
+    case "device_lost":
+      return { word: "Device link lost", tone: "warn", sentence: deviceLostWords(status, now) };
+    case "taken_over":
+      return { word: "Taken over", tone: "warn", sentence: takenOverWords(status.takenOverBy) };
+    case "ended":
+      return { word: "Ended", tone: "quiet", sentence: endingWords(status.ending) };
+    case "failed":
+      return { word: "Failed", tone: "bad", sentence: status.failure?.text ?? "It cannot go on." };
+    case "closed":
+      return { word: "Left", tone: "quiet", sentence: "You left; the shell is kept." };
+  }
+}
+
+function unstableSince(status: LinkStatus): number {
+  return status.network === "unstable" ? status.networkSince : status.deviceSince;
+}
+
+function unstableWords(status: LinkStatus): string {
+  return status.network === "unstable"
+    ? "The broker answers late. What you type is kept until it is taken."
+    : `The link to ${status.deviceName || "the device"} answers late. What you type is kept until it is taken.`;
+}
+
+/** "Reconnecting (try 2). Your shell is kept for 9:41." */
+function reconnectingWords(status: LinkStatus, now: number): string {
+  const tries = status.attempt > 0 ? ` (try ${status.attempt})` : "";
+  return `Reconnecting${tries}. ${keptWords(status, now)}`;
+}
+
+function keptWords(status: LinkStatus, now: number): string {
+  if (status.keptUntil === null) return "Your shell is kept.";
+  if (status.keptUntil <= now) return "Your shell may be over by now.";
+  return `Your shell is kept for ${countdown(status.keptUntil - now)}.`;
+}
+
+/** "Device link lost for 0:12. Shell kept for 0:48." */
+function deviceLostWords(status: LinkStatus, now: number): string {
+  const lost = `Device link lost for ${countdown(now - status.deviceSince)}.`;
+  if (status.deviceKeptUntil === null) return `${lost} Shell kept.`;
+  return `${lost} Shell kept for ${countdown(status.deviceKeptUntil - now)}; it goes on by itself when the device is back.`;
+}
+
+function takenOverWords(by: string | null): string {
+  return by
+    ? `Taken over by ${by}. The shell goes on there.`
+    : "This terminal was opened somewhere else.";
+}
+
+/** How a session ended: "Exited with status 0.", "Killed by anna: maintenance". */
+export function endingWords(ending: Ending | null): string {
+  if (ending === null) return "The session is over.";
+  if (ending.exit && "status" in ending.exit) return `Exited with status ${ending.exit.status}.`;
+  if (ending.exit && "signal" in ending.exit) return `Ended by signal ${ending.exit.signal}.`;
+  return ending.text;
+}
+
+/** What one can do after an ending or a failure. */
+export function remedyFor(code: string): string {
+  return codeByName(code)?.remedy ?? "";
+}
+
+/** A failure of the page's own making, in the link's form. */
+export function failureOf(code: string, text: string, requestId: string | null): Failure {
+  return { number: codeByName(code)?.number ?? 0, code, text, remedy: remedyFor(code), requestId };
+}
+
+function typingWords(status: LinkStatus): string {
+  if (status.input === "queued") return "What you type is sent as soon as it is back.";
+  if (status.input === "blocked") return "What you type now is not sent.";
+  return "";
+}
+
+const STEPS: readonly { step: Step; words: string }[] = [
+  { step: "broker", words: "Broker reached" },
+  { step: "device", words: "Device answers" },
+  { step: "host_key", words: "Host key checked" },
+  { step: "login", words: "Logged in" },
+  { step: "shell", words: "Shell started" },
+];
+
+/** Every step of the setup in order, with how long it took once it is done. */
+export function stepsFor(
+  done: readonly StepDone[],
+): { step: Step; words: string; ms: number | null }[] {
+  return STEPS.map(({ step, words }) => ({
+    step,
+    words,
+    ms: done.find((d) => d.step === step)?.ms ?? null,
+  }));
+}
