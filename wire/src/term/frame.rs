@@ -106,6 +106,7 @@ pub enum ViewerRole {
 
 /// What the host (broker or keeper) sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the layout above says what each field is")]
 pub enum HostFrame {
     /// Output from this absolute offset.
     Out { offset: u64, bytes: Bytes },
@@ -121,6 +122,7 @@ pub enum HostFrame {
 
 /// What a viewer sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the layout above says what each field is")]
 pub enum ViewerFrame {
     /// Input at this absolute offset.
     In { offset: u64, bytes: Bytes },
@@ -167,6 +169,7 @@ pub enum LegState {
 /// Text messages of the host: `{"t":"attached",...}`. A viewer ignores a `t` that it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the line above each message says what its fields are")]
 pub enum HostControl {
     /// First message after a hello that was accepted.
     Attached {
@@ -251,6 +254,7 @@ pub struct Gap {
 /// Text messages of the viewer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the line above each message says what its fields are")]
 pub enum ViewerControl {
     /// The first message of a connection.
     Hello {

@@ -77,6 +77,7 @@ pub struct Attach {
 
 /// What can happen to a host.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the line above each variant says what its fields are")]
 pub enum HostInput {
     /// The program wrote.
     Output(Bytes),
@@ -98,6 +99,7 @@ pub enum HostInput {
 
 /// What the host's driver is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the line above each variant says what its fields are")]
 pub enum HostOutput {
     /// `poll_transmit(viewer)` has something.
     Transmit(ViewerId),
