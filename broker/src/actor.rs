@@ -152,6 +152,19 @@ where
     Addr::new(sender)
 }
 
+/// The end of an actor that has no parent. It holds the map of all its children: without it the
+/// broker is a shell that takes nobody in, so the process ends, to be started anew.
+pub fn without_a_parent(cause: Cause) {
+    match cause {
+        Cause::Panicked => {
+            error!("an actor without a parent panicked: aborting");
+            std::process::abort();
+        }
+        // The arbiter has stopped, because the broker stops.
+        Cause::Stopped | Cause::Cancelled => {}
+    }
+}
+
 /// Every supervised actor that lives.
 #[derive(Clone)]
 pub struct Registry {

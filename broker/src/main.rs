@@ -5,17 +5,93 @@
 //! device's link; [`store`] keeps what outlives the process. Everybody may use [`config`],
 //! [`metrics`], [`clock`], [`actor`], [`supervise`] and [`problem`].
 
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use moorline_wire::Code;
+
 mod actor;
+mod app;
 mod ca;
 mod clock;
 mod config;
 mod device;
+mod http;
+mod logging;
 mod metrics;
 mod problem;
 mod session;
 mod socket;
 mod store;
 mod supervise;
+mod token;
 mod user;
 
-fn main() {}
+use config::{Layers, Loaded};
+use problem::Problem;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Moorline's broker. Settings: defaults < file < environment (MOORLINE_TIMING__LINK_PING=2s) < --set.
+#[derive(Debug, Parser)]
+#[command(name = "moorline-broker", version)]
+struct Args {
+    /// A file with settings, as config/broker.toml explains them.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, e.g. --set listen=127.0.0.1:8081. May be given often.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print every setting with its value and where it comes from, and stop.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("moorline-broker: {problem}");
+            exit_code(problem.code)
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Problem> {
+    install_crypto()?;
+    let loaded = read_settings(&args)?;
+    if args.check {
+        return print(&loaded.listing());
+    }
+    let config = Arc::new(loaded.config);
+    // The log outlives everything that writes to it.
+    let _log = logging::start(&config)?;
+    actix_rt::System::new().block_on(app::run(config))
+}
+
+/// TLS and OTLP take their cryptography from here.
+fn install_crypto() -> Result<(), Problem> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| Problem::new(Code::INTERNAL).saying("The cryptography could not be set up."))
+}
+
+fn read_settings(args: &Args) -> Result<Loaded, Problem> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    config::load(&Layers { file: args.config.clone(), environment, set: args.set.clone() })
+}
+
+fn print(text: &str) -> Result<(), Problem> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| Problem::new(Code::INTERNAL).because(e))
+}
+
+/// 78 is `EX_CONFIG` of sysexits.h: a service manager need not try again.
+fn exit_code(code: Code) -> ExitCode {
+    if code == Code::BAD_CONFIG { ExitCode::from(78) } else { ExitCode::FAILURE }
+}

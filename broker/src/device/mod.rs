@@ -1,17 +1,41 @@
-//! stub
+//! Devices: who is there, and the way to a stream to one of them.
+//!
+//! [`Devices`] is the handle, and the only way in. Behind it: `greeting` decides who may come in,
+//! `directory` holds the newest connection of each device, `actor` drives one connection, and
+//! `state` holds the decisions of both. Devices know no sessions: whoever opened a stream watches
+//! its [`Leg`], which closes when the link ends, however it ends.
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_wire::DeviceId;
+use actix::{Actor, Addr, Context, MailboxError};
+use actix_rt::{Arbiter, ArbiterHandle};
+use moorline_link_io::LinkStream;
+use moorline_wire::link::Class;
+use moorline_wire::{Code, DeviceId};
+use tokio::sync::{Semaphore, watch};
 
-use crate::actor::Registry;
+use crate::actor::{Birth, Kind, Registry, spawn};
 use crate::ca::Ca;
+use crate::clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::problem::Problem;
 use crate::socket::SocketEnds;
 use crate::store::Store;
+use directory::DeviceDirectory;
+
+mod actor;
+mod directory;
+mod greeting;
+mod state;
+#[cfg(test)]
+pub mod tests;
+
+pub use greeting::normal as normal_host_key;
+pub use state::Presence;
 
 /// What the devices need.
 #[derive(Clone)]
@@ -28,23 +52,10 @@ pub struct DeviceParts {
     pub registry: Registry,
 }
 
-/// How a device is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Presence {
-    /// Its link works.
-    Online,
-    /// Nothing was heard for some time.
-    Unstable,
-    /// The link is broken and may still come back.
-    Away,
-    /// There is no link.
-    Offline,
-}
-
-/// How a device is at this moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DeviceState {
-    /// How it is connected.
+/// How the way to a device is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Leg {
+    /// How the device is connected.
     pub presence: Presence,
     /// Since when.
     pub since: jiff::Timestamp,
@@ -52,29 +63,108 @@ pub struct DeviceState {
     pub rtt: Option<Duration>,
 }
 
-/// The devices: the only way to them.
+/// How a device is at this moment.
+pub type DeviceState = Leg;
+
+/// A stream to a device's sshd, and what its user must know.
+#[derive(Debug)]
+pub struct Opened {
+    /// The stream.
+    pub stream: LinkStream,
+    /// How the device is, at any moment. Closed: the link has ended, and the stream with it.
+    pub leg: watch::Receiver<Leg>,
+    /// The arbiter that drives the link: who works there saves a change of threads per keystroke.
+    pub place: ArbiterHandle,
+    /// What the device's clock shows now, in seconds since 1970.
+    pub clock: i64,
+}
+
+/// The devices: the only way to them. Cheap to clone.
 #[derive(Clone)]
 pub struct Devices {
     parts: DeviceParts,
+    directory: Addr<DeviceDirectory>,
+    /// Greetings cost a signature check and a row each: so many are worked on at once.
+    turns: Arc<Semaphore>,
 }
 
 impl Devices {
     /// Starts the directory on the current arbiter.
     pub fn start(parts: DeviceParts) -> Self {
-        Self { parts }
+        let birth = Birth {
+            kind: Kind::DeviceDirectory,
+            id: "all".to_owned(),
+            parent: None,
+            restarts: 0,
+            mailbox: parts.config.limits.mailbox,
+        };
+        let make = {
+            let parts = parts.clone();
+            move |_: &mut Context<DeviceDirectory>| DeviceDirectory::new(parts)
+        };
+        let directory =
+            spawn(&parts.registry, &Arbiter::current(), birth, make, crate::actor::without_a_parent);
+        let turns = Arc::new(Semaphore::new(parts.config.limits.greetings_at_once));
+        Self { parts, directory, turns }
     }
-    /// Greets an agent and keeps its link until the socket ends.
-    pub async fn accept(&self, ends: SocketEnds, peer: SocketAddr) {
-        let _ = (ends, peer);
+
+    /// Greets an agent and gives its socket to its connection, which lives on the current arbiter.
+    pub async fn accept(&self, mut ends: SocketEnds, peer: SocketAddr) {
+        let proved = match self.greeted(&mut ends).await {
+            Ok(proved) => proved,
+            Err(problem) => return greeting::refuse(&self.parts, &ends, &problem, peer).await,
+        };
+        let arrived = directory::Arrived { proved, ends, peer, place: Arbiter::current() };
+        match self.directory.send(arrived).await {
+            Ok(Ok(())) => {}
+            Ok(Err((refused, problem))) => greeting::refuse(&self.parts, &refused.ends, &problem, peer).await,
+            // The socket was dropped with the message; the agent comes back.
+            Err(_) => tracing::warn!(%peer, "no directory to take a device"),
+        }
     }
+
+    async fn greeted(&self, ends: &mut SocketEnds) -> Result<greeting::Greeted, Problem> {
+        let limit = self.parts.config.timing.greeting;
+        let late = |timed_out: clock::TimedOut, code| {
+            self.parts.metrics.timeout(timed_out.what);
+            Problem::new(code).because(timed_out)
+        };
+        let _turn = clock::within(limit, "greeting_turn", self.turns.acquire())
+            .await
+            .map_err(|timed_out| late(timed_out, Code::OVERLOADED))?;
+        clock::within(limit, "greeting", greeting::greet(&self.parts, ends))
+            .await
+            .map_err(|timed_out| late(timed_out, Code::HELLO_TIMEOUT))?
+    }
+
     /// Every device that is not offline.
     pub async fn states(&self) -> HashMap<DeviceId, DeviceState> {
-        HashMap::new()
+        self.directory.send(directory::States).await.unwrap_or_default()
     }
+
+    /// How one device is; `None`: offline.
+    pub async fn state(&self, device: &DeviceId) -> Option<DeviceState> {
+        self.directory.send(directory::State(device.clone())).await.ok().flatten()
+    }
+
+    /// Opens a stream to the sshd of a device. Works while the device is away, too.
+    pub async fn open(&self, device: &DeviceId, class: Class) -> Result<Opened, Problem> {
+        self.directory.send(directory::Open(device.clone(), class)).await.map_err(no_answer)?
+    }
+
     /// Ends the link of a device that was forgotten.
     pub async fn forget(&self, device: &DeviceId) {
-        let _ = device;
+        // Without a directory there are no links.
+        let _ = self.directory.send(directory::Forget(device.clone())).await;
     }
-    /// Tells every agent to come back later, each at another moment.
-    pub async fn drain(&self) {}
+
+    /// Tells every agent to come back later, each at another moment, and closes the links.
+    pub async fn drain(&self) {
+        // Without a directory there are no links.
+        let _ = self.directory.send(directory::Drain).await;
+    }
+}
+
+fn no_answer(err: MailboxError) -> Problem {
+    Problem::new(Code::INTERNAL).because(err)
 }

@@ -1,0 +1,341 @@
+//! `DeviceConnection`: drives one device's link over whatever socket carries it at the moment.
+//!
+//! The link outlives its sockets for `timing.link_resume_within`; this actor does, too. It lives
+//! on the arbiter of the device's first socket.
+
+use std::net::SocketAddr;
+
+use actix::fut::{ActorFutureExt, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use moorline_link_io::{Event, LinkHandle};
+use moorline_wire::link::{Attach, Input as LinkInput, Output as LinkOutput, Violation};
+use moorline_wire::{Code, DeviceId};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use super::Leg;
+use super::state::{Connection, Input, Output, Presence};
+use crate::clock::{Deadline, now, wall};
+use crate::metrics::Metrics;
+use crate::socket::{Incoming, Outgoing, SocketEnds};
+
+/// One device's connection.
+pub struct DeviceConnection {
+    state: Connection,
+    device: DeviceId,
+    link: LinkHandle,
+    /// What carries the link at the moment.
+    socket: Option<Carrier>,
+    /// How the device is, for everybody who wants to know. Closed: there is no link any more.
+    leg: watch::Sender<Leg>,
+    gauge: PresenceGauge,
+    metrics: Metrics,
+    deadline: Deadline,
+}
+
+struct Carrier {
+    outgoing: mpsc::Sender<Outgoing>,
+    reading: SpawnHandle,
+    /// Somebody waits for room in `outgoing`.
+    waiting: bool,
+}
+
+impl DeviceConnection {
+    /// A connection whose first socket comes with [`Greeted`].
+    pub fn new(device: DeviceId, link: LinkHandle, leg: watch::Sender<Leg>, metrics: Metrics) -> Self {
+        let gauge = PresenceGauge { metrics: metrics.clone(), counted: None };
+        let deadline = Deadline::default();
+        Self { state: Connection::default(), device, link, socket: None, leg, gauge, metrics, deadline }
+    }
+
+    /// Carries out everything that is pending, then sleeps until the next deadline.
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        loop {
+            while let Some(event) = self.link.poll_event() {
+                self.happened(event);
+            }
+            let Some(output) = self.state.poll_output() else { break };
+            self.perform(output, ctx);
+        }
+        self.transmit(ctx);
+        self.deadline.arm(ctx, self.link.poll_timeout(), |connection, ctx| {
+            connection.deadline.passed();
+            connection.link.handle_timeout(now());
+            connection.drive(ctx);
+        });
+    }
+
+    /// What the link says, as an input.
+    fn happened(&mut self, event: Event) {
+        let input = match event {
+            Event::Link(LinkOutput::Unstable) => Input::Unstable,
+            Event::Link(LinkOutput::Steady) => Input::Steady,
+            Event::Link(LinkOutput::Close(code)) => Input::Close(code),
+            Event::Link(LinkOutput::Lost) => Input::Lost,
+            Event::Link(LinkOutput::Rtt(rtt)) => {
+                self.metrics.link_rtt(rtt);
+                self.leg.send_modify(|leg| leg.rtt = Some(rtt));
+                return;
+            }
+            // Only an agent is told these.
+            Event::Opened { .. } | Event::Link(_) => return,
+        };
+        self.state.handle(input);
+    }
+
+    fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
+        match output {
+            Output::Publish(presence) => self.publish(presence),
+            Output::CloseSocket(code) => {
+                if let Some(socket) = self.socket.take() {
+                    ctx.cancel_future(socket.reading);
+                    // A socket whose queue is full closes without a reason, when it is dropped.
+                    let _ = socket.outgoing.try_send(Outgoing::Close(code, code.sentence().to_owned()));
+                }
+                self.tell_link(LinkInput::Disconnected);
+            }
+            Output::TellDisconnected => {
+                self.socket = None;
+                self.tell_link(LinkInput::Disconnected);
+            }
+            Output::TellGoAway(come_back_after) => self.tell_link(LinkInput::GoAway { come_back_after }),
+            Output::Stop => ctx.stop(),
+        }
+    }
+
+    fn publish(&mut self, presence: Presence) {
+        info!(device = %self.device, presence = presence.label(), "device");
+        self.gauge.set(presence);
+        self.leg.send_modify(|leg| {
+            leg.presence = presence;
+            leg.since = wall();
+        });
+    }
+
+    fn tell_link(&mut self, input: LinkInput) {
+        if let Err(violation) = self.link.handle(now(), input) {
+            self.violated(&violation);
+        }
+    }
+
+    fn violated(&mut self, violation: &Violation) {
+        warn!(device = %self.device, code = %violation.code, %violation, "device broke the protocol");
+        self.state.handle(Input::Close(violation.code));
+    }
+
+    /// Sends frames while the socket has room for them; what has to wait waits in the link, where
+    /// a keystroke can still go ahead of it.
+    fn transmit(&mut self, ctx: &mut Context<Self>) {
+        let Some(socket) = &mut self.socket else { return };
+        loop {
+            match socket.outgoing.try_reserve() {
+                Ok(room) => match self.link.poll_transmit(now()) {
+                    Some(frame) => room.send(Outgoing::Binary(frame)),
+                    None => return,
+                },
+                // The reader of this socket will hear of its end.
+                Err(mpsc::error::TrySendError::Closed(())) => return,
+                Err(mpsc::error::TrySendError::Full(())) => break,
+            }
+        }
+        if !std::mem::replace(&mut socket.waiting, true) {
+            let outgoing = socket.outgoing.clone();
+            let room = async move {
+                // Given back at once: the next `transmit` takes it.
+                drop(outgoing.reserve_owned().await);
+            };
+            ctx.spawn(room.into_actor(self).map(|(), connection, ctx| {
+                if let Some(socket) = &mut connection.socket {
+                    socket.waiting = false;
+                }
+                connection.drive(ctx);
+            }));
+        }
+    }
+
+    fn frame(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Binary(frame) => self.tell_link(LinkInput::Frame(frame)),
+            Incoming::Text(_) => {
+                let what = "a text message on a link";
+                self.violated(&Violation { code: Code::PROTOCOL, what });
+            }
+        }
+    }
+}
+
+impl Actor for DeviceConnection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.add_stream(stirrings(self.link.clone()));
+    }
+}
+
+/// Something for the driver to do, whenever a stream of the link has done something.
+fn stirrings(link: LinkHandle) -> impl Stream<Item = Stirred> {
+    stream::unfold(link, |link| async move {
+        link.stirred().await;
+        Some((Stirred, link))
+    })
+}
+
+struct Stirred;
+
+impl StreamHandler<Stirred> for DeviceConnection {
+    fn handle(&mut self, _: Stirred, ctx: &mut Self::Context) {
+        self.drive(ctx);
+    }
+}
+
+/// A socket was greeted and carries the link from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Greeted {
+    /// Its number.
+    pub epoch: u64,
+    /// Whether the link goes on or begins.
+    pub attach: Attach,
+    /// The welcome, the first message over it.
+    pub welcome: Bytes,
+    /// Our ends of it.
+    pub ends: SocketEnds,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+}
+
+impl Handler<Greeted> for DeviceConnection {
+    type Result = ();
+
+    fn handle(&mut self, greeted: Greeted, ctx: &mut Self::Context) {
+        let Greeted { epoch, attach, welcome, ends, peer } = greeted;
+        self.state.handle(Input::Attached { epoch });
+        // Puts away a socket that still stood, so that the link hears of the new one after it.
+        self.drive(ctx);
+        if !self.state.has_socket() {
+            return;
+        }
+        debug!(device = %self.device, %peer, epoch, ?attach, "device greeted");
+        // A channel that only ever carried the challenge has room, unless the socket is gone.
+        let _ = ends.outgoing.try_send(Outgoing::Binary(welcome));
+        let reading = ctx.add_stream(frames(epoch, ends.incoming));
+        self.socket = Some(Carrier { outgoing: ends.outgoing, reading, waiting: false });
+        self.tell_link(LinkInput::Connected(attach));
+        self.drive(ctx);
+    }
+}
+
+/// What comes over the socket of that epoch; `None` when it is gone.
+fn frames(epoch: u64, incoming: mpsc::Receiver<Incoming>) -> impl Stream<Item = FromSocket> {
+    stream::unfold(Some(incoming), move |incoming| async move {
+        let mut incoming = incoming?;
+        match incoming.recv().await {
+            Some(frame) => Some((FromSocket { epoch, frame: Some(frame) }, Some(incoming))),
+            None => Some((FromSocket { epoch, frame: None }, None)),
+        }
+    })
+}
+
+struct FromSocket {
+    epoch: u64,
+    frame: Option<Incoming>,
+}
+
+impl StreamHandler<FromSocket> for DeviceConnection {
+    fn handle(&mut self, FromSocket { epoch, frame }: FromSocket, ctx: &mut Self::Context) {
+        match frame {
+            Some(frame) => self.frame(frame),
+            None => self.state.handle(Input::SocketGone { epoch }),
+        }
+        self.drive(ctx);
+    }
+
+    // The end of one socket is not the end of the actor.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+/// The link is to end.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub enum EndLink {
+    /// A newer link of the same device has begun.
+    Evicted,
+    /// The device was forgotten.
+    Forgotten,
+}
+
+impl Handler<EndLink> for DeviceConnection {
+    type Result = ();
+
+    fn handle(&mut self, end: EndLink, ctx: &mut Self::Context) {
+        self.state.handle(match end {
+            EndLink::Evicted => Input::Evicted,
+            EndLink::Forgotten => Input::Forgotten,
+        });
+        self.drive(ctx);
+    }
+}
+
+/// The broker goes away: say when to come back, then close.
+#[derive(Message, Debug, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct GoAway {
+    /// When the device may come back.
+    pub come_back_after: std::time::Duration,
+}
+
+impl Handler<GoAway> for DeviceConnection {
+    type Result = ();
+
+    fn handle(&mut self, GoAway { come_back_after }: GoAway, ctx: &mut Self::Context) {
+        self.state.handle(Input::GoAway(come_back_after));
+        self.drive(ctx);
+        self.state.handle(Input::SaidGoodbye);
+        self.drive(ctx);
+    }
+}
+
+/// Fails on purpose, so that a test sees what else fails.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PanicNow;
+
+#[cfg(test)]
+impl Handler<PanicNow> for DeviceConnection {
+    type Result = ();
+
+    fn handle(&mut self, _: PanicNow, _: &mut Self::Context) {
+        panic!("told to");
+    }
+}
+
+/// Counts this device in `devices{state}`, in one state at a time, until it is dropped.
+struct PresenceGauge {
+    metrics: Metrics,
+    counted: Option<Presence>,
+}
+
+impl PresenceGauge {
+    fn set(&mut self, presence: Presence) {
+        self.clear();
+        if presence != Presence::Offline {
+            self.metrics.devices(presence.label(), 1);
+            self.counted = Some(presence);
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(presence) = self.counted.take() {
+            self.metrics.devices(presence.label(), -1);
+        }
+    }
+}
+
+impl Drop for PresenceGauge {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,313 @@
+//! `DeviceDirectory`: the parent of all device connections, and the map of who is there.
+//!
+//! A connection that panicked is not started anew from here: its socket is gone with it, and the
+//! agent comes back by itself. A device that makes its connection fail again and again is kept
+//! out until the failures are a while ago.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix_rt::ArbiterHandle;
+use moorline_link_io::LinkHandle;
+use moorline_wire::link::greeting::Message as Said;
+use moorline_wire::link::{Attach, Class, Config as LinkConfig, OpenError, Role, Target};
+use moorline_wire::{Code, DeviceId};
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use super::actor::{DeviceConnection, EndLink, GoAway, Greeted};
+use super::greeting::{Greeted as Proved, welcome};
+use super::state::{Admission, Presence, Roster};
+use super::{DeviceParts, DeviceState, Leg, Opened};
+use crate::actor::{Birth, Down, Kind, spawn};
+use crate::clock::{now, wall};
+use crate::problem::Problem;
+use crate::socket::SocketEnds;
+use crate::supervise::{Cause, Policy, Restarts};
+use crate::token::Token;
+
+/// When everybody is asked to come back: so many a second, so that a new process is not run over.
+const COME_BACK_PER_SECOND: u32 = 200;
+
+/// Twice the SSH window above it: russh stalls when its window is larger than what the stream under
+/// it can buffer.
+const WINDOW_INTERACTIVE: u32 = 256 * 1024;
+
+/// Enough for 100 Mbit/s over 160 ms.
+const WINDOW_BULK_MAX: u32 = 2 * 1024 * 1024;
+
+/// The parent of all device connections.
+pub struct DeviceDirectory {
+    parts: DeviceParts,
+    roster: Roster,
+    links: HashMap<DeviceId, Entry>,
+    failures: HashMap<DeviceId, Restarts>,
+    policy: Policy,
+}
+
+struct Entry {
+    connection: Addr<DeviceConnection>,
+    link: LinkHandle,
+    leg: watch::Receiver<Leg>,
+    place: ArbiterHandle,
+    clock_ahead: i64,
+}
+
+impl DeviceDirectory {
+    /// Nobody is there yet.
+    pub fn new(parts: DeviceParts) -> Self {
+        let (timing, limits) = (&parts.config.timing, &parts.config.limits);
+        let policy = Policy {
+            restarts: limits.restarts,
+            window: timing.restart_window,
+            backoff: timing.restart_backoff,
+        };
+        // Later than any epoch of an earlier process, as long as the clock does not run back.
+        let floor = u64::try_from(wall().as_millisecond()).unwrap_or(0);
+        let (links, failures) = (HashMap::new(), HashMap::new());
+        Self { parts, roster: Roster::new(floor), links, failures, policy }
+    }
+
+    fn link_config(&self) -> LinkConfig {
+        let (timing, limits) = (&self.parts.config.timing, &self.parts.config.limits);
+        LinkConfig {
+            window_interactive: WINDOW_INTERACTIVE,
+            window_bulk_max: WINDOW_BULK_MAX,
+            streams_max: limits.streams_per_link,
+            ping_every: timing.link_ping,
+            unstable_after: timing.link_unstable,
+            dead_after: timing.link_dead,
+            resume_within: timing.link_resume_within,
+        }
+    }
+
+    /// Starts a connection for a new link.
+    fn begin(&mut self, born: u64, arrived: &Arrived, me: Addr<Self>) -> Addr<DeviceConnection> {
+        let device = arrived.proved.device.clone();
+        let link = LinkHandle::new(Role::Broker, self.link_config(), now());
+        let (leg_sender, leg) = watch::channel(Leg { presence: Presence::Away, since: wall(), rtt: None });
+        let birth = Birth {
+            kind: Kind::DeviceConnection,
+            id: device.to_string(),
+            parent: Some(Kind::DeviceDirectory),
+            restarts: self.failures.get(&device).map_or(0, Restarts::count),
+            mailbox: self.parts.config.limits.mailbox,
+        };
+        let make = {
+            let (device, link, metrics) = (device.clone(), link.clone(), self.parts.metrics.clone());
+            move |_: &mut Context<DeviceConnection>| DeviceConnection::new(device, link, leg_sender, metrics)
+        };
+        let id = (device.clone(), born);
+        let report = move |cause| {
+            #[allow(clippy::disallowed_methods, reason = "a Down must never be lost to a full mailbox")]
+            me.do_send(Down { id, cause });
+        };
+        let connection = spawn(&self.parts.registry, &arrived.place, birth, make, report);
+        let entry = Entry {
+            connection: connection.clone(),
+            link,
+            leg,
+            place: arrived.place.clone(),
+            clock_ahead: arrived.proved.clock_ahead,
+        };
+        self.links.insert(device, entry);
+        connection
+    }
+
+    fn admit(&mut self, arrived: Arrived, me: Addr<Self>) -> Result<(), (Box<Arrived>, Problem)> {
+        let device = arrived.proved.device.clone();
+        if self.failures.get_mut(&device).is_some_and(|failures| failures.worn_out(now())) {
+            let text = "The connection of this device failed again and again. It may come back in a minute.";
+            return Err((Box::new(arrived), Problem::new(Code::GAVE_UP).saying(text)));
+        }
+        let next = match Token::fresh() {
+            Ok(next) => next,
+            Err(problem) => return Err((Box::new(arrived), problem)),
+        };
+        let (epoch, attach, connection) =
+            match self.roster.admit(&device, arrived.proved.resume, next.hashed()) {
+                Admission::Resume { epoch, .. } if self.links.contains_key(&device) => {
+                    self.parts.metrics.link_resumed();
+                    (epoch, Attach::Resumed, self.links[&device].connection.clone())
+                }
+                Admission::Resume { epoch, .. } | Admission::Fresh { epoch, .. } => {
+                    if let Some(older) = self.links.remove(&device) {
+                        end(&older, &device, EndLink::Evicted);
+                    }
+                    self.parts.metrics.link_opened();
+                    (epoch, Attach::Fresh, self.begin(epoch, &arrived, me))
+                }
+            };
+        if let Some(entry) = self.links.get_mut(&device) {
+            entry.clock_ahead = arrived.proved.clock_ahead;
+        }
+        let resumed = attach == Attach::Resumed;
+        let welcome = welcome(&self.parts, epoch, next.reveal(), resumed, arrived.proved.enrolled);
+        let welcome = Said::Welcome(welcome).encode();
+        let greeted = Greeted { epoch, attach, welcome, ends: arrived.ends, peer: arrived.peer };
+        if connection.try_send(greeted).is_err() {
+            // The socket closes with what is dropped here; the agent comes back.
+            warn!(%device, "connection does not take a new socket");
+        }
+        Ok(())
+    }
+}
+
+fn end(entry: &Entry, device: &DeviceId, why: EndLink) {
+    // One that does not take it has ended, or will not: its watchers hear of it either way.
+    if entry.connection.try_send(why).is_err() {
+        warn!(%device, ?why, "connection does not take its end");
+    }
+}
+
+impl Actor for DeviceDirectory {
+    type Context = Context<Self>;
+}
+
+/// An agent was greeted.
+#[derive(Message)]
+#[rtype(result = "Result<(), (Box<Arrived>, Problem)>")]
+pub struct Arrived {
+    /// Who it is.
+    pub proved: Proved,
+    /// Our ends of its socket.
+    pub ends: SocketEnds,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The arbiter of its socket.
+    pub place: ArbiterHandle,
+}
+
+impl Handler<Arrived> for DeviceDirectory {
+    type Result = MessageResult<Arrived>;
+
+    fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.admit(arrived, ctx.address()))
+    }
+}
+
+/// A stream to the sshd of a device is wanted.
+#[derive(Message)]
+#[rtype(result = "Result<Opened, Problem>")]
+pub struct Open(pub DeviceId, pub Class);
+
+impl Handler<Open> for DeviceDirectory {
+    type Result = Result<Opened, Problem>;
+
+    fn handle(&mut self, Open(device, class): Open, _: &mut Self::Context) -> Self::Result {
+        let entry = self.links.get(&device).ok_or_else(|| Problem::new(Code::DEVICE_OFFLINE))?;
+        let stream = entry.link.open(Target::Sshd, class).map_err(|err| match err {
+            OpenError::TooMany => Problem::new(Code::LIMIT)
+                .saying("This device has as many sessions as its link carries. End one of them first.")
+                .because(err),
+            OpenError::Lost => Problem::new(Code::DEVICE_OFFLINE).because(err),
+        })?;
+        Ok(Opened {
+            stream,
+            leg: entry.leg.clone(),
+            place: entry.place.clone(),
+            clock: wall().as_second().saturating_add(entry.clock_ahead),
+        })
+    }
+}
+
+/// How every device that has a link is.
+#[derive(Message)]
+#[rtype(result = "HashMap<DeviceId, DeviceState>")]
+pub struct States;
+
+impl Handler<States> for DeviceDirectory {
+    type Result = MessageResult<States>;
+
+    fn handle(&mut self, _: States, _: &mut Self::Context) -> Self::Result {
+        let state = |(device, entry): (&DeviceId, &Entry)| (device.clone(), *entry.leg.borrow());
+        MessageResult(self.links.iter().map(state).collect())
+    }
+}
+
+/// How one device is; `None`: it has no link.
+#[derive(Message)]
+#[rtype(result = "Option<DeviceState>")]
+pub struct State(pub DeviceId);
+
+impl Handler<State> for DeviceDirectory {
+    type Result = Option<DeviceState>;
+
+    fn handle(&mut self, State(device): State, _: &mut Self::Context) -> Self::Result {
+        self.links.get(&device).map(|entry| *entry.leg.borrow())
+    }
+}
+
+/// A device was forgotten: its link ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Forget(pub DeviceId);
+
+impl Handler<Forget> for DeviceDirectory {
+    type Result = ();
+
+    fn handle(&mut self, Forget(device): Forget, _: &mut Self::Context) {
+        if let Some(entry) = self.links.get(&device) {
+            end(entry, &device, EndLink::Forgotten);
+        }
+    }
+}
+
+/// The broker goes away.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+impl Handler<Drain> for DeviceDirectory {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        for (nth, (device, entry)) in (0u32..).zip(&self.links) {
+            let come_back_after =
+                Duration::from_secs(1) + Duration::from_secs(nth.into()) / COME_BACK_PER_SECOND;
+            if entry.connection.try_send(GoAway { come_back_after }).is_err() {
+                warn!(%device, "connection does not take the farewell");
+            }
+        }
+    }
+}
+
+impl Handler<Down<(DeviceId, u64)>> for DeviceDirectory {
+    type Result = ();
+
+    fn handle(&mut self, Down { id: (device, born), cause }: Down<(DeviceId, u64)>, _: &mut Self::Context) {
+        if self.roster.ended(&device, born) {
+            self.links.remove(&device);
+        }
+        if cause == Cause::Stopped {
+            return;
+        }
+        self.parts.metrics.restart(Kind::DeviceConnection.label(), cause.label());
+        let failures = self.failures.entry(device.clone()).or_insert_with(|| Restarts::new(self.policy));
+        let verdict = failures.failed(now());
+        error!(%device, cause = cause.label(), ?verdict, "device connection failed, its sessions end");
+        // What is too long ago to count is not kept.
+        let now = now();
+        self.failures.retain(|_, failures| {
+            failures.worn_out(now);
+            failures.count() > 0
+        });
+    }
+}
+
+/// Makes one connection fail, so that a test sees what else fails.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PanicIn(pub DeviceId);
+
+#[cfg(test)]
+impl Handler<PanicIn> for DeviceDirectory {
+    type Result = ();
+
+    fn handle(&mut self, PanicIn(device): PanicIn, _: &mut Self::Context) {
+        let _ = self.links[&device].connection.try_send(super::actor::PanicNow);
+    }
+}

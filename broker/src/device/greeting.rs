@@ -1,0 +1,299 @@
+//! The greeting of an agent: who is there, may it come in, are its host keys the pinned ones?
+//!
+//! The device's id is the hash of its key, so an impostor who claims an id without its key is
+//! found before anything is looked up. A device that the broker does not know must prove the
+//! install key; what its sshd then shows as host keys is pinned.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::BASE32_NOPAD;
+use moorline_wire::link::greeting::{Challenge, Hello, Message, Refused, VERSIONS, Welcome};
+use moorline_wire::{Code, DeviceId};
+use ring::digest::{SHA256, digest};
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use russh::keys::ssh_key;
+use tracing::{info, warn};
+
+use super::DeviceParts;
+use crate::clock;
+use crate::config::EnrollMode;
+use crate::problem::Problem;
+use crate::socket::{Incoming, Outgoing, SocketEnds};
+use crate::store::{DeviceRow, DeviceSeen};
+use crate::token::Hashed;
+
+/// An sshd has a handful of host keys.
+const HOST_KEYS_MAX: usize = 16;
+
+/// What an agent says of itself for people to read has at most so many characters.
+const TEXT_CHARS_MAX: usize = 128;
+
+/// A device that has proved who it is and may come in.
+#[derive(Debug)]
+pub struct Greeted {
+    /// Which device.
+    pub device: DeviceId,
+    /// The resume token that it showed.
+    pub resume: Option<Hashed>,
+    /// Our proof of the install key, when it enrolled itself.
+    pub enrolled: Option<String>,
+    /// How far its clock is ahead of ours, in seconds.
+    pub clock_ahead: i64,
+}
+
+/// Challenges the agent, reads its answer and decides. Who is refused is told why.
+pub async fn greet(parts: &DeviceParts, ends: &mut SocketEnds) -> Result<Greeted, Problem> {
+    let challenge = Challenge { versions: VERSIONS, broker: parts.config.name.clone(), nonce: nonce()? };
+    let asked = Outgoing::Binary(Message::Challenge(challenge.clone()).encode());
+    ends.outgoing.send(asked).await.map_err(|_| gone())?;
+    let hello = match ends.incoming.recv().await {
+        Some(Incoming::Binary(frame)) => match Message::decode(&frame) {
+            Ok(Message::Hello(hello)) => hello,
+            Ok(_) => return Err(out_of_place("a greeting that is not a hello")),
+            Err(violation) => return Err(Problem::new(violation.code).because(violation)),
+        },
+        Some(Incoming::Text(_)) => return Err(out_of_place("a text message in the greeting")),
+        None => return Err(gone()),
+    };
+    let key = verify(&hello, &challenge)?;
+    admit(parts, hello, &challenge, key).await
+}
+
+/// The message that tells an agent why it is not let in.
+pub fn refusal(problem: &Problem) -> Refused {
+    // Who is too early is asked to come later; who is wrong will not be right in a moment.
+    let retry_after_ms = match problem.code {
+        Code::OVERLOADED | Code::GAVE_UP | Code::STORE_FAILED => Some(5_000),
+        Code::NOT_ENROLLED | Code::BAD_SIGNATURE | Code::VERSION => Some(30_000),
+        _ => None,
+    };
+    Refused { code: problem.code, text: problem.text.clone(), retry_after_ms }
+}
+
+fn nonce() -> Result<String, Problem> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| {
+        Problem::new(Code::INTERNAL).because(anyhow::anyhow!("the system gave no random bytes"))
+    })?;
+    Ok(BASE64.encode(bytes))
+}
+
+fn gone() -> Problem {
+    Problem::new(Code::CANCELLED).because(anyhow::anyhow!("the agent went away during its greeting"))
+}
+
+fn out_of_place(what: &'static str) -> Problem {
+    Problem::new(Code::PROTOCOL).because(anyhow::anyhow!(what))
+}
+
+/// The id that belongs to a public key.
+pub fn device_id(key: &[u8]) -> DeviceId {
+    let hash = digest(&SHA256, key);
+    let text = BASE32_NOPAD.encode(&hash.as_ref()[..10]).to_ascii_lowercase();
+    format!("{}{text}", DeviceId::PREFIX).parse().expect("80 bits are 16 characters of base32")
+}
+
+/// The device's public key, if the hello is signed with it and says nothing impossible.
+fn verify(hello: &Hello, challenge: &Challenge) -> Result<Vec<u8>, Problem> {
+    if !(VERSIONS.1..=VERSIONS.0).contains(&hello.version) {
+        return Err(Problem::new(Code::VERSION));
+    }
+    let unproved = |what| Problem::new(Code::BAD_SIGNATURE).because(anyhow::anyhow!("{what}"));
+    let key = BASE64.decode(&hello.key).map_err(|_| unproved("the key is not base64"))?;
+    let signature = BASE64.decode(&hello.signature).map_err(|_| unproved("the signature is not base64"))?;
+    if device_id(&key) != hello.device {
+        return Err(unproved("the id is not that of the key"));
+    }
+    UnparsedPublicKey::new(&ED25519, &key)
+        .verify(&hello.signed_bytes(challenge), &signature)
+        .map_err(|_| unproved("the signature is not the key's"))?;
+    Ok(key)
+}
+
+/// Decides about a device that has proved its id.
+async fn admit(
+    parts: &DeviceParts,
+    hello: Hello,
+    challenge: &Challenge,
+    key: Vec<u8>,
+) -> Result<Greeted, Problem> {
+    let host_keys = host_keys(&hello.host_keys)?;
+    let install_key = proved_install_key(parts, &hello, challenge).await;
+    match parts.store.device(&hello.device).await? {
+        Some(row) => known(parts, &hello, &row, host_keys).await?,
+        None if install_key.is_some() => enroll(parts, &hello, key, host_keys).await?,
+        None => return Err(unknown(&hello)),
+    }
+    Ok(Greeted {
+        resume: hello.resume.as_deref().map(Hashed::of),
+        enrolled: install_key.map(|install_key| {
+            let proof = hmac::sign(&install_key, &Welcome::enroll_bytes(&hello, parts.ca.public_line()));
+            BASE64.encode(proof)
+        }),
+        clock_ahead: hello.clock.saturating_sub(clock::wall().as_second()),
+        device: hello.device,
+    })
+}
+
+fn unknown(hello: &Hello) -> Problem {
+    let text = match hello.enroll {
+        Some(_) => {
+            "The install key of this agent is not this broker's. Give it the broker's (enroll.install_key_file)."
+        }
+        None => {
+            "The broker does not know this device. Give the agent an install key of this broker (enroll.install_key_file)."
+        }
+    };
+    Problem::new(Code::NOT_ENROLLED).saying(text)
+}
+
+/// The install key, if enrolling is on and the agent has proved that it has the same one. It is
+/// read each time: enrolling is rare, and a new key works without a restart.
+async fn proved_install_key(parts: &DeviceParts, hello: &Hello, challenge: &Challenge) -> Option<hmac::Key> {
+    let enroll = &parts.config.enroll;
+    let (Some(proof), Some(path), EnrollMode::Automatic) =
+        (&hello.enroll, &enroll.install_key_file, enroll.mode)
+    else {
+        return None;
+    };
+    let text = match tokio::fs::read_to_string(path).await {
+        Ok(text) => zeroize::Zeroizing::new(text),
+        Err(err) => {
+            warn!(path = %path.display(), %err, "install key cannot be read");
+            return None;
+        }
+    };
+    // An empty file would make a key that everybody has.
+    if text.trim().len() < 32 {
+        warn!(path = %path.display(), "install key is too short to be one");
+        return None;
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA256, text.trim().as_bytes());
+    let proof = BASE64.decode(proof).ok()?;
+    hmac::verify(&key, &hello.enroll_bytes(challenge), &proof).ok()?;
+    Some(key)
+}
+
+async fn known(
+    parts: &DeviceParts,
+    hello: &Hello,
+    row: &DeviceRow,
+    shown: BTreeSet<String>,
+) -> Result<(), Problem> {
+    let pinned: BTreeSet<String> = row.host_keys.iter().filter_map(|line| normal(line)).collect();
+    let offered = row.offered_host_keys.as_ref().map(|lines| lines.iter().cloned().collect::<BTreeSet<_>>());
+    if shown == pinned {
+        if offered.is_some() {
+            info!(device = %hello.device, "device shows its pinned host keys again");
+            parts.store.offered_host_keys(&hello.device, None).await?;
+        }
+    } else if offered.as_ref() != Some(&shown) {
+        warn!(device = %hello.device, "device shows other host keys than the pinned ones");
+        parts.store.offered_host_keys(&hello.device, Some(shown.into_iter().collect())).await?;
+    }
+    let seen = DeviceSeen {
+        name: plain(&hello.name),
+        login: plain(&hello.login),
+        platform: plain(&hello.platform),
+        software: plain(&hello.software),
+        sshd: plain(&hello.sshd),
+        at: clock::wall(),
+    };
+    parts.store.seen(&hello.device, &seen).await
+}
+
+async fn enroll(
+    parts: &DeviceParts,
+    hello: &Hello,
+    key: Vec<u8>,
+    host_keys: BTreeSet<String>,
+) -> Result<(), Problem> {
+    if parts.store.devices().await?.len() >= parts.config.limits.devices {
+        return Err(Problem::new(Code::LIMIT)
+            .saying("The broker knows as many devices as it may. Forget some, or raise limits.devices."));
+    }
+    let now = clock::wall();
+    let row = DeviceRow {
+        id: hello.device.clone(),
+        name: plain(&hello.name),
+        key,
+        login: plain(&hello.login),
+        platform: plain(&hello.platform),
+        sshd: plain(&hello.sshd),
+        software: plain(&hello.software),
+        host_keys: host_keys.into_iter().collect(),
+        offered_host_keys: None,
+        enrolled: now,
+        last_seen: Some(now),
+    };
+    parts.store.enroll(&row).await?;
+    info!(device = %hello.device, "device enrolled, host keys pinned");
+    Ok(())
+}
+
+/// The host keys in a form that compares: algorithm and key, without a comment.
+fn host_keys(lines: &[String]) -> Result<BTreeSet<String>, Problem> {
+    if lines.len() > HOST_KEYS_MAX {
+        return Err(out_of_place("more host keys than an sshd has"));
+    }
+    let keys: BTreeSet<String> = lines.iter().filter_map(|line| normal(line)).collect();
+    if keys.is_empty() {
+        return Err(out_of_place("no host key that could be pinned"));
+    }
+    Ok(keys)
+}
+
+/// A public key in OpenSSH form without its comment; `None` if it is not one that we can check.
+pub fn normal(line: &str) -> Option<String> {
+    let mut key = ssh_key::PublicKey::from_openssh(line).ok()?;
+    key.set_comment("");
+    Some(key.to_openssh().ok()?.trim_end().to_owned())
+}
+
+/// What an agent says of itself, short and without control characters: people read it in lists,
+/// logs and terminals.
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+}
+
+/// Says who is refused, to the agent and to the log.
+pub async fn refuse(parts: &DeviceParts, ends: &SocketEnds, problem: &Problem, peer: std::net::SocketAddr) {
+    if problem.code == Code::CANCELLED {
+        return;
+    }
+    warn!(%peer, code = %problem.code, cause = problem.chain(), "device refused");
+    parts.metrics.refused(problem.code);
+    if matches!(problem.code, Code::BAD_SIGNATURE | Code::NOT_ENROLLED) {
+        parts.metrics.auth_failure("device");
+    }
+    let refused = Message::Refused(refusal(problem)).encode();
+    // Two messages into a channel that held one: there is room, or nobody reads.
+    let _ = ends.outgoing.try_send(Outgoing::Binary(refused));
+    let _ = ends.outgoing.try_send(Outgoing::Close(problem.code, problem.text.clone()));
+}
+
+/// What the welcome says besides who comes in and with which token.
+pub fn welcome(
+    parts: &DeviceParts,
+    epoch: u64,
+    resume: &str,
+    resumed: bool,
+    enrolled: Option<String>,
+) -> Welcome {
+    let timing = &parts.config.timing;
+    let ms = |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    Welcome {
+        epoch,
+        resume: resume.to_owned(),
+        resumed,
+        ca: parts.ca.public_line().to_owned(),
+        enrolled,
+        ping_ms: ms(timing.link_ping),
+        dead_ms: ms(timing.link_dead),
+        resume_within_ms: ms(timing.link_resume_within),
+    }
+}
