@@ -120,12 +120,18 @@ fn io_problem(e: &std::io::Error, path: &Path) -> Problem {
     }
 }
 
-/// Makes the folder with mode 0700 and the file with mode 0600, before SQLite would make them
-/// readable for others. The files that SQLite puts beside it take the mode of the main file.
+/// Makes a folder that only this user may look into.
+pub fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes the file with mode 0600 before SQLite would make it readable for others. The files that
+/// SQLite puts beside it take the mode of the main file.
 fn keep_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    use std::os::unix::fs::OpenOptionsExt;
     if let Some(folder) = path.parent() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        private_folder(folder)?;
     }
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }

@@ -1,0 +1,187 @@
+//! The composition root: starts the parts in their order, and takes them apart in the other.
+//!
+//! On SIGTERM or SIGINT: nothing new is taken (`/readyz` says so), sessions are ended and agents
+//! told when to come back, the sockets close, the store is closed; all within `timing.drain`.
+//! A second signal ends the process at once.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use moorline_wire::{Code, Ending};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::actor::{Registry, Watchdog};
+use crate::ca::Ca;
+use crate::clock;
+use crate::config::Config;
+use crate::device::{DeviceParts, Devices};
+use crate::http::{self, Health};
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::session::{SessionParts, Sessions};
+use crate::store::{self, Store};
+use crate::user::{UserParts, Users};
+
+/// Runs the broker until a signal ends it.
+pub async fn run(config: Arc<Config>) -> Result<(), Problem> {
+    let mut signals = Signals::new()?;
+    let app = App::start(config).await?;
+    signals.next().await;
+    tracing::info!("stopping");
+    tokio::select! {
+        () = app.drain() => tracing::info!("stopped"),
+        () = signals.next() => tracing::warn!("a second signal: stopping at once"),
+    }
+    Ok(())
+}
+
+/// A running broker.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    parts: http::Parts,
+    server: ServerHandle,
+    /// Held until the end, so that no second broker works in the same folder.
+    _folder: File,
+}
+
+impl App {
+    /// Starts every part; the listen address is taken first, since that fails most often.
+    pub async fn start(config: Arc<Config>) -> Result<Self, Problem> {
+        let listener = http::listen(&config)?;
+        let folder = take_folder(&config.data_dir)?;
+        let metrics = Metrics::new();
+        let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;
+        end_leftovers(&store, &metrics).await?;
+        let ca = Ca::load_or_create(&config.data_dir)?;
+        let parts = assemble(config, store, metrics, ca);
+        let unstarted = |e: std::io::Error| {
+            Problem::new(Code::INTERNAL).saying("The broker could not be started.").because(e)
+        };
+        let watchdog = Watchdog::start(parts.config.timing.arbiter_stuck).map_err(unstarted)?;
+        watchdog.watch_current();
+        let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
+        let handle = server.handle();
+        actix_rt::spawn(server);
+        tell_service_manager(&[sd_notify::NotifyState::Ready]);
+        tracing::info!(listen = %address, name = parts.config.name, demo = parts.config.demo, "listening");
+        Ok(Self { address, parts, server: handle, _folder: folder })
+    }
+
+    /// Stops every part within `timing.drain`.
+    pub async fn drain(self) {
+        tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+        self.parts.health.drain();
+        self.parts.metrics.draining();
+        let limit = self.parts.config.timing.drain;
+        if clock::within(limit, "drain", self.take_apart()).await.is_err() {
+            self.parts.metrics.timeout("drain");
+            tracing::warn!("not everything ended in time");
+        }
+    }
+
+    async fn take_apart(&self) {
+        // Sessions first: their endings still reach the devices and the browsers.
+        self.parts.sessions.drain().await;
+        self.parts.devices.drain().await;
+        self.server.stop(true).await;
+        self.parts.store.close().await;
+    }
+}
+
+fn assemble(config: Arc<Config>, store: Store, metrics: Metrics, ca: Ca) -> http::Parts {
+    let registry = Registry::new(metrics.clone());
+    let devices = Devices::start(DeviceParts {
+        config: config.clone(),
+        store: store.clone(),
+        metrics: metrics.clone(),
+        ca: ca.clone(),
+        registry: registry.clone(),
+    });
+    let sessions = Sessions::start(SessionParts {
+        config: config.clone(),
+        store: store.clone(),
+        metrics: metrics.clone(),
+        ca,
+        devices: devices.clone(),
+        registry: registry.clone(),
+    });
+    let users = Users::start(UserParts {
+        config: config.clone(),
+        store: store.clone(),
+        metrics: metrics.clone(),
+        sessions: sessions.clone(),
+        registry,
+    });
+    http::Parts { config, store, metrics, devices, sessions, users, health: Health::default() }
+}
+
+/// Sessions that a former process left behind ended with it: nothing outlives the broker yet.
+async fn end_leftovers(store: &Store, metrics: &Metrics) -> Result<(), Problem> {
+    let ending = Ending::of(Code::GONE).saying("The broker was restarted.");
+    let ended = store.end_leftovers(ending, clock::wall()).await?;
+    for _ in 0..ended {
+        metrics.session_ended(Code::GONE);
+    }
+    if ended > 0 {
+        tracing::info!(ended, "sessions of a former process were ended");
+    }
+    Ok(())
+}
+
+/// Makes the data folder for this user alone, and takes it for this process alone.
+fn take_folder(folder: &Path) -> Result<File, Problem> {
+    let unusable = |e: std::io::Error| {
+        Problem::new(if e.kind() == std::io::ErrorKind::StorageFull {
+            Code::DISK_FULL
+        } else {
+            Code::BAD_CONFIG
+        })
+        .saying(format!(
+            "The folder data_dir = {} cannot be used: {e}. Make it writable, or choose another with --set \
+                 data_dir=FOLDER.",
+            folder.display()
+        ))
+        .because(e)
+    };
+    store::private_folder(folder).map_err(unusable)?;
+    let lock = File::create(folder.join("lock")).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::Error(e)) => Err(unusable(e)),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Problem::new(Code::STORE_FAILED).saying(format!(
+            "Another broker works in {}. Stop it, or choose another folder with --set data_dir=FOLDER.",
+            folder.display()
+        ))),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Problem> {
+        let listen = |kind| signal(kind).map_err(|e| Problem::new(Code::INTERNAL).because(e));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Under systemd (`Type=notify`); elsewhere nobody listens, which is no fault.
+fn tell_service_manager(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        tracing::debug!(error = %e, "could not tell the service manager");
+    }
+}

@@ -1,0 +1,221 @@
+//! Devices: list, show, rename, accept host keys, forget.
+
+use std::collections::HashMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use moorline_wire::{Code, DeviceId};
+use serde::{Deserialize, Serialize};
+
+use super::Parts;
+use super::answer::ErrorBody;
+use super::body::{Body, Id};
+use super::route::Person;
+use super::sessions::audit;
+use crate::device::{DeviceState, Presence};
+use crate::problem::Problem;
+use crate::store::DeviceRow;
+
+/// A device that the broker knows.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Device {
+    id: String,
+    /// Its name for people.
+    name: String,
+    /// `online`, `unstable`, `away` (the link is broken and may come back) or `offline`.
+    state: &'static str,
+    /// Since when it is in this state, if it is connected.
+    since: Option<String>,
+    /// The last measured round trip.
+    rtt_ms: Option<f64>,
+    /// The login that a session gets when none is asked for.
+    login: String,
+    platform: String,
+    /// `embedded` or `system`.
+    sshd: String,
+    /// The agent's software and version.
+    software: String,
+    enrolled: String,
+    last_seen: Option<String>,
+    /// `pinned`, or `changed`: it showed other keys, and sessions are refused until they are accepted.
+    host_key: &'static str,
+    /// Of the pinned host keys.
+    fingerprints: Vec<String>,
+    /// Of the host keys that wait to be accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    offered_fingerprints: Vec<String>,
+    /// How many sessions on it are not over.
+    sessions: usize,
+}
+
+/// All devices.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct DeviceList {
+    devices: Vec<Device>,
+}
+
+/// What can be changed of a device.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeviceChange {
+    /// A new name: 1 to 64 printable characters.
+    name: Option<String>,
+    /// `true` pins the host keys that the device showed last.
+    accept_host_keys: Option<bool>,
+}
+
+/// What was forgotten.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Forgotten {
+    forgotten: bool,
+}
+
+/// Every device, by name.
+#[utoipa::path(get, path = "/api/v1/devices", responses((status = 200, body = DeviceList), (status = 401, body = ErrorBody)))]
+pub(super) async fn list(parts: Data<Parts>) -> Result<Json<DeviceList>, Problem> {
+    let rows = parts.store.devices().await?;
+    let states = parts.devices.states().await;
+    let mut sessions: HashMap<DeviceId, usize> = HashMap::new();
+    for session in parts.sessions.live().await {
+        *sessions.entry(session.device).or_default() += 1;
+    }
+    let of_row = |row: DeviceRow| {
+        let (state, sessions) = (states.get(&row.id), sessions.get(&row.id).copied().unwrap_or(0));
+        device(row, state, sessions)
+    };
+    Ok(Json(DeviceList { devices: rows.into_iter().map(of_row).collect() }))
+}
+
+/// One device.
+#[utoipa::path(get, path = "/api/v1/devices/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = Device), (status = 404, body = ErrorBody)))]
+pub(super) async fn show(parts: Data<Parts>, Id(id): Id<DeviceId>) -> Result<Json<Device>, Problem> {
+    one(&parts, &id).await.map(Json)
+}
+
+/// Renames a device, or accepts its new host keys.
+#[utoipa::path(patch, path = "/api/v1/devices/{id}", params(("id" = String, Path)), request_body = DeviceChange,
+    responses((status = 200, body = Device), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn change(
+    req: HttpRequest,
+    parts: Data<Parts>,
+    person: Person,
+    Id(id): Id<DeviceId>,
+    Body(change): Body<DeviceChange>,
+) -> Result<Json<Device>, Problem> {
+    one(&parts, &id).await?;
+    if let Some(name) = &change.name {
+        let outcome = match printable(name) {
+            Ok(name) => parts.store.rename(&id, name).await,
+            Err(problem) => Err(problem),
+        };
+        audit(&req, &person, "device_rename", id.as_str(), &outcome);
+        outcome?;
+    }
+    if change.accept_host_keys == Some(true) {
+        let outcome = parts.store.accept_host_keys(&id).await.and_then(|accepted| {
+            let none = || {
+                Problem::new(Code::BAD_REQUEST).saying("This device has shown no other host key to accept.")
+            };
+            accepted.then_some(()).ok_or_else(none)
+        });
+        audit(&req, &person, "host_keys_accept", id.as_str(), &outcome);
+        outcome?;
+    }
+    one(&parts, &id).await.map(Json)
+}
+
+/// Forgets a device and ends its link. It may come back with the install key.
+#[utoipa::path(delete, path = "/api/v1/devices/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = Forgotten), (status = 404, body = ErrorBody)))]
+pub(super) async fn forget(
+    req: HttpRequest,
+    parts: Data<Parts>,
+    person: Person,
+    Id(id): Id<DeviceId>,
+) -> Result<Json<Forgotten>, Problem> {
+    let forgotten = parts
+        .store
+        .forget(&id)
+        .await
+        .and_then(|forgotten| forgotten.then_some(()).ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE)));
+    audit(&req, &person, "device_forget", id.as_str(), &forgotten);
+    forgotten?;
+    // After the row is gone: an agent that comes back at once is already unknown.
+    parts.devices.forget(&id).await;
+    Ok(Json(Forgotten { forgotten: true }))
+}
+
+async fn one(parts: &Parts, id: &DeviceId) -> Result<Device, Problem> {
+    let row = parts.store.device(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE))?;
+    let states = parts.devices.states().await;
+    let sessions = parts.sessions.live().await.into_iter().filter(|session| session.device == *id).count();
+    Ok(device(row, states.get(id), sessions))
+}
+
+fn printable(name: &str) -> Result<&str, Problem> {
+    let name = name.trim();
+    let bad = name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control);
+    if bad {
+        return Err(
+            Problem::new(Code::BAD_REQUEST).saying("A device's name has 1 to 64 printable characters.")
+        );
+    }
+    Ok(name)
+}
+
+fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Device {
+    Device {
+        id: row.id.into(),
+        name: row.name,
+        state: state.map_or("offline", |state| word(state.presence)),
+        since: state.map(|state| state.since.to_string()),
+        rtt_ms: state.and_then(|state| state.rtt).map(|rtt| (rtt.as_secs_f64() * 1e5).round() / 100.0),
+        login: row.login,
+        platform: row.platform,
+        sshd: row.sshd,
+        software: row.software,
+        enrolled: row.enrolled.to_string(),
+        last_seen: row.last_seen.map(|at| at.to_string()),
+        host_key: if row.offered_host_keys.is_some() { "changed" } else { "pinned" },
+        fingerprints: row.host_keys.iter().filter_map(|line| fingerprint(line)).collect(),
+        offered_fingerprints: row
+            .offered_host_keys
+            .iter()
+            .flatten()
+            .filter_map(|line| fingerprint(line))
+            .collect(),
+        sessions,
+    }
+}
+
+fn word(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Online => "online",
+        Presence::Unstable => "unstable",
+        Presence::Away => "away",
+        Presence::Offline => "offline",
+    }
+}
+
+/// As `ssh-keygen -l` shows it: SHA-256 over the key's blob, in base64 without padding.
+fn fingerprint(line: &str) -> Option<String> {
+    let blob = STANDARD.decode(line.split_whitespace().nth(1)?).ok()?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, &blob);
+    Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(digest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_what_ssh_keygen_shows() {
+        // Made with `ssh-keygen -t ed25519`, compared with `ssh-keygen -lf`.
+        let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO0AkYZKRkk6QUKAeOdYD5E3z0wrddKz5fKRhhKkiDnS comment";
+        assert_eq!(fingerprint(line).unwrap(), "SHA256:RgZMdza1SdvSoVvlp6CS2Lw409b7pjujmxqw7yoYQs8");
+        assert_eq!(fingerprint("nonsense"), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! What every request passes first, and every answer last.
+//!
+//! First: is it for this broker (`Host`), does it come from a page of this broker (`Origin`,
+//! `Sec-Fetch-Site`), is it small enough, is the broker not stopping. Last: the request id, the
+//! security headers, errors as JSON, and how long it took.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, Version};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+use moorline_wire::Code;
+
+use super::{Parts, answer};
+use crate::clock;
+use crate::config::Config;
+use crate::problem::Problem;
+
+/// The id of a request: in its answer, in the log, and in a header.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) String);
+
+/// Nothing but our own files; xterm.js makes `<style>` elements, hence that one exception.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
+                   img-src 'self' data:; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// Headers that every answer has.
+const SECURITY: [(&str, &str); 7] = [
+    ("content-security-policy", CSP),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
+    ("x-frame-options", "DENY"),
+];
+
+/// Which hosts and origins are this broker.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    hosts: HashSet<String>,
+    origins: HashSet<String>,
+    /// Listening on every address: each of them, written as a number, is this broker. A page of
+    /// another site cannot pretend one: rebinding needs a name.
+    any_address: bool,
+    port: u16,
+}
+
+impl Allowed {
+    /// The listen address as it can be written, and what the settings add.
+    pub(super) fn of(config: &Config, listen: SocketAddr) -> Self {
+        let port = listen.port();
+        let mut own = vec![listen.to_string()];
+        if listen.ip().is_loopback() {
+            own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")));
+        }
+        let lower = |text: &String| text.trim_end_matches('/').to_ascii_lowercase();
+        let of_origin = |origin: &String| lower(origin).split_once("://").map(|(_, host)| host.to_owned());
+        let origins =
+            own.iter().map(|host| format!("http://{host}")).chain(config.http.origins.iter().map(lower));
+        let hosts = own.iter().cloned().chain(config.http.hosts.iter().map(lower));
+        Self {
+            origins: origins.collect(),
+            hosts: hosts.chain(config.http.origins.iter().filter_map(of_origin)).collect(),
+            any_address: listen.ip().is_unspecified(),
+            port,
+        }
+    }
+
+    fn host(&self, host: &str) -> bool {
+        let numeric = || host.parse::<SocketAddr>().is_ok_and(|address| address.port() == self.port);
+        self.hosts.contains(&host.to_ascii_lowercase()) || (self.any_address && numeric())
+    }
+
+    /// An origin is compared as it is: a browser writes it in one way only.
+    fn origin(&self, origin: &str, host: &str) -> bool {
+        let own_address =
+            || self.any_address && origin.strip_prefix("http://") == Some(host) && self.host(host);
+        self.origins.contains(origin) || own_address()
+    }
+}
+
+/// The one middleware of the broker.
+pub(super) async fn pass(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let began = clock::now();
+    let id = RequestId(uuid::Uuid::now_v7().to_string());
+    req.extensions_mut().insert(id.clone());
+    let metrics = req.app_data::<web::Data<Parts>>().map(|parts| parts.metrics.clone());
+    let (method, at_api) = (req.method().clone(), req.path().starts_with("/api/"));
+
+    let mut res = match admit(&req) {
+        Ok(()) => next.call(req).await?.map_into_boxed_body(),
+        Err(problem) => req.error_response(problem),
+    };
+
+    res = answer::in_words(res, &id, metrics.as_ref());
+    finish(res.headers_mut(), &id, at_api);
+    let (route, status) = (res.request().match_pattern(), res.status().as_u16());
+    let took = clock::now().saturating_duration_since(began);
+    tracing::debug!(request_id = id.0, %method, route, status, ms = took.as_millis() as u64, "answered");
+    if let Some(metrics) = metrics {
+        metrics.http_request(route.as_deref().unwrap_or("none"), status, took);
+    }
+    Ok(res)
+}
+
+/// Refuses what is not for this broker, not from its pages, too large or too late.
+fn admit(req: &ServiceRequest) -> Result<(), Problem> {
+    let missing = || Problem::new(Code::INTERNAL);
+    let parts = req.app_data::<web::Data<Parts>>().ok_or_else(missing)?;
+    let allowed = req.app_data::<web::Data<Allowed>>().ok_or_else(missing)?;
+    let headers = req.headers();
+
+    let host = host_of(req)?;
+    if !allowed.host(host) {
+        return Err(Problem::new(Code::HOST));
+    }
+    let upgrades = headers.contains_key(header::UPGRADE);
+    let unsafe_method = !matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if upgrades || unsafe_method {
+        from_own_page(headers, host, allowed)?;
+        if parts.health.is_draining() {
+            return Err(Problem::new(Code::GOING_AWAY));
+        }
+    }
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > parts.config.limits.body.bytes() as u64) {
+        return Err(Problem::new(Code::TOO_LARGE));
+    }
+    Ok(())
+}
+
+/// The one host that the request names: HTTP/1.1 requires it, two are a trick.
+fn host_of(req: &ServiceRequest) -> Result<&str, Problem> {
+    let mut named = req.headers().get_all(header::HOST);
+    match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().map_err(|e| Problem::new(Code::HOST).because(e)),
+        _ if req.version() == Version::HTTP_2 => req.uri().host().ok_or_else(|| Problem::new(Code::HOST)),
+        _ => Err(Problem::new(Code::HOST)),
+    }
+}
+
+/// A browser tells which page a request comes from; a program that is no browser tells nothing.
+fn from_own_page(headers: &HeaderMap, host: &str, allowed: &Allowed) -> Result<(), Problem> {
+    let refused = || Problem::new(Code::ORIGIN);
+    let mut origins = headers.get_all(header::ORIGIN);
+    if let Some(origin) = origins.next() {
+        let alone = origins.next().is_none();
+        let own = origin.to_str().is_ok_and(|origin| allowed.origin(origin, host));
+        return if alone && own { Ok(()) } else { Err(refused()) };
+    }
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(refused()),
+    }
+}
+
+/// A terminal needs an `Origin`: every browser sends it, and only browsers open terminals here.
+pub(super) fn require_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    // That it is one of ours was checked in `from_own_page`.
+    if headers.contains_key(header::ORIGIN) { Ok(()) } else { Err(Problem::new(Code::ORIGIN)) }
+}
+
+fn finish(headers: &mut HeaderMap, id: &RequestId, at_api: bool) {
+    for (name, value) in SECURITY {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if at_api && !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}

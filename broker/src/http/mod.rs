@@ -1,0 +1,184 @@
+//! The HTTP side: every route with who may call it, and the server that answers.
+//!
+//! - [`routes`]: the table of contents
+//! - `route`: how a line of it becomes a resource, and the check of who may call it
+//! - `guard`: what every request passes first (host, origin, sizes) and every answer last (headers)
+//! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
+//! - `probe`, `me`, `devices`, `sessions`, `sockets`, `assets`, `openapi`: the handlers
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use moorline_wire::Code;
+
+use crate::actor::Watchdog;
+use crate::config::Config;
+use crate::device::Devices;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::session::Sessions;
+use crate::socket;
+use crate::store::Store;
+use crate::user::Users;
+
+mod answer;
+mod assets;
+mod body;
+mod devices;
+mod guard;
+mod me;
+mod openapi;
+mod probe;
+mod route;
+mod sessions;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
+use guard::Allowed;
+use route::Routes;
+use route::Who::{Anyone, Local, Person, Program};
+
+/// Every route of the broker, and who may call it.
+fn routes(r: &mut Routes) {
+    r.at("/livez").get(Anyone, probe::livez);
+    r.at("/readyz").get(Anyone, probe::readyz);
+    r.at("/metrics").get(Local, probe::metrics);
+    r.at("/api/v1/openapi.json").get(Anyone, openapi::document);
+
+    r.at("/api/v1/me").get(Person, me::show);
+    r.at("/api/v1/devices").get(Person, devices::list);
+    r.at("/api/v1/devices/{id}")
+        .get(Person, devices::show)
+        .patch(Person, devices::change)
+        .delete(Person, devices::forget);
+    r.at("/api/v1/sessions")
+        .get(Person, sessions::list)
+        .post(Person, sessions::create)
+        .delete(Person, sessions::kill_many);
+    r.at("/api/v1/sessions/{id}").get(Person, sessions::show).delete(Person, sessions::kill);
+    r.at("/api/v1/sessions/{id}/tickets").post(Person, sessions::ticket);
+    r.at("/api/v1/sessions/{id}/terminal").get(Person, sockets::terminal);
+
+    // An agent proves who it is in its greeting, inside the socket.
+    r.at("/agent/v1/link").get(Program, sockets::link);
+
+    for page in ["/", "/devices", "/sessions", "/s/{id}", "/d/{id}"] {
+        r.at(page).get(Anyone, assets::page).head(Anyone, assets::page);
+    }
+    r.at("/{file:.+}").get(Anyone, assets::file).head(Anyone, assets::file);
+}
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Parts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Devices and sessions that are known.
+    pub store: Store,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The devices that are connected.
+    pub devices: Devices,
+    /// The sessions that are not over.
+    pub sessions: Sessions,
+    /// The browser terminals.
+    pub users: Users,
+    /// Whether the broker is stopping.
+    pub health: Health,
+}
+
+/// Whether new work is taken. Shared by the handlers and `app`.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    draining: Arc<AtomicBool>,
+}
+
+impl Health {
+    /// From now on nothing new is taken.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the broker is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+}
+
+/// Takes the listen address, so that a taken port is told before anything else starts.
+pub fn listen(config: &Config) -> Result<TcpListener, Problem> {
+    let bound = || -> std::io::Result<TcpListener> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(config.listen),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        // A broker that was stopped and started again does not wait for old connections to be forgotten.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&config.listen.into())?;
+        socket.listen(i32::try_from(config.http.backlog).unwrap_or(i32::MAX))?;
+        Ok(socket.into())
+    };
+    bound().map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => Problem::new(Code::PORT_IN_USE)
+            .saying(format!(
+                "{} is taken by another program. Stop that program or choose another address with --set \
+                 listen=ADDRESS:PORT.",
+                config.listen
+            ))
+            .because(e),
+        _ => Problem::new(Code::BAD_CONFIG)
+            .saying(format!(
+                "listen = {} cannot be used: {e}. Give an address of this machine.",
+                config.listen
+            ))
+            .because(e),
+    })
+}
+
+/// Serves on a listener that [`listen`] took, until it is told to stop.
+pub fn serve(
+    listener: TcpListener,
+    parts: Parts,
+    watchdog: Watchdog,
+) -> std::io::Result<(Server, SocketAddr)> {
+    let address = listener.local_addr()?;
+    let allowed = Arc::new(Allowed::of(&parts.config, address));
+    let config = parts.config.clone();
+    // Made once in each worker's thread, whose sockets and terminals are actors.
+    let app = move || {
+        watchdog.watch_current();
+        App::new()
+            .app_data(web::Data::new(parts.clone()))
+            .app_data(web::Data::from(allowed.clone()))
+            .wrap(from_fn(guard::pass))
+            .configure(|service| Routes::listed().into_service(service))
+    };
+    let mut server = HttpServer::new(app)
+        .disable_signals()
+        .tcp_nodelay(true)
+        .keep_alive(config.timing.http_idle)
+        .client_request_timeout(config.timing.http_header)
+        .client_disconnect_timeout(config.timing.http_header)
+        // `app` drains before it stops the server; what is left then does not end by itself.
+        .shutdown_timeout(1)
+        .on_connect(|connection, _| {
+            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
+                if let Err(e) = socket::tune(stream) {
+                    tracing::warn!(error = %e, "could not tune a connection");
+                }
+            }
+        });
+    let workers = match config.http.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    server = server.workers(workers).max_connections(config.limits.sockets.div_ceil(workers));
+    Ok((server.listen(listener)?.run(), address))
+}

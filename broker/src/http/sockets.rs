@@ -1,0 +1,65 @@
+//! The two WebSockets: a browser's terminal and an agent's link.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use moorline_wire::{Code, SessionId};
+
+use super::Parts;
+use super::answer::ErrorBody;
+use super::body::Id;
+use super::guard::{RequestId, require_origin};
+use super::route::Person;
+use super::sessions;
+use crate::problem::Problem;
+use crate::socket::{self, SocketKind};
+use crate::user::Visitor;
+
+/// A terminal: WebSocket `moorline.term.v1`. The first message holds a ticket or a resume token.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/terminal", params(("id" = String, Path)),
+    responses((status = 101), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn terminal(
+    req: HttpRequest,
+    payload: Payload,
+    parts: Data<Parts>,
+    person: Person,
+    Id(session): Id<SessionId>,
+) -> Result<HttpResponse, Problem> {
+    require_origin(req.headers())?;
+    // Whether it is over is told on the socket, with its ending; here only that there is such a one.
+    sessions::one(&parts, &session).await?;
+    let timing = &parts.config.timing;
+    let kind = SocketKind {
+        protocol: moorline_wire::term::SUBPROTOCOL,
+        frame_max: parts.config.limits.frame_term.bytes(),
+        ping: Some((timing.user_ping, timing.user_dead)),
+    };
+    let (answer, ends) = socket::upgrade(&req, payload, kind)?;
+    let request_id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    parts.users.accept(ends, session, Visitor { person: person.name, peer: req.peer_addr(), request_id });
+    Ok(answer)
+}
+
+/// An agent's link: WebSocket `moorline.link.v1`. The agent proves who it is in the greeting.
+#[utoipa::path(get, path = "/agent/v1/link", responses((status = 101), (status = 403, body = ErrorBody)))]
+pub(super) async fn link(
+    req: HttpRequest,
+    payload: Payload,
+    parts: Data<Parts>,
+) -> Result<HttpResponse, Problem> {
+    // Whatever sends an Origin is a browser, and no browser is an agent.
+    if req.headers().contains_key("origin") {
+        return Err(Problem::new(Code::ORIGIN));
+    }
+    let peer = req.peer_addr().ok_or_else(|| Problem::new(Code::INTERNAL))?;
+    let kind = SocketKind {
+        protocol: moorline_wire::link::SUBPROTOCOL,
+        frame_max: parts.config.limits.frame_link.bytes(),
+        // The link has pings of its own.
+        ping: None,
+    };
+    let (answer, ends) = socket::upgrade(&req, payload, kind)?;
+    let devices = parts.devices.clone();
+    // It ends with the socket, whose ends it owns.
+    actix_web::rt::spawn(async move { devices.accept(ends, peer).await });
+    Ok(answer)
+}
