@@ -117,6 +117,7 @@ pub struct Refused {
 }
 
 /// One message of the greeting.
+#[allow(clippy::large_enum_variant, reason = "one at a time, four in the life of a connection")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The broker asks.

@@ -1,13 +1,42 @@
 //! The link between an agent and a broker: many streams over one WebSocket, which may break.
-//! (This file is the fixed public face; the helper who owns wire::link fills it in.)
+//!
+//! In reading order:
+//!
+//! - [`greeting`]: who is there, before the first frame
+//! - [`frame`]: the frames, and what they mean in the steady state and at a resume
+//! - [`Link`] (`machine`): the machine at either end; `receive` is what a frame does to it,
+//!   `transmit` what goes out next, `resume` how it goes on over a new transport
+//! - `stream`, `ring`: one stream, and the bytes that its peer has not acknowledged
+//! - `schedule`: whose turn it is, and how much bulk may be under way
+//! - `liveness`: whether the peer is still there
+//! - [`Config`]: the numbers
+//!
+//! The transport dies, the link does not: what is not acknowledged is kept and sent again. The
+//! link knows no socket and no clock, and does not authenticate anybody: that is the greeting's.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{Code, StreamId};
 
+mod config;
+pub mod frame;
 pub mod greeting;
+mod liveness;
+mod machine;
+mod receive;
+mod resume;
+mod ring;
+mod schedule;
+mod stream;
+mod transmit;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use machine::Link;
 
 /// The WebSocket subprotocol of this version (RFC 6455 section 1.9).
 pub const SUBPROTOCOL: &str = "moorline.link.v1";
@@ -15,7 +44,9 @@ pub const SUBPROTOCOL: &str = "moorline.link.v1";
 /// Which end of the link this is. Only the broker opens streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
+    /// Opens streams.
     Broker,
+    /// Accepts streams.
     Agent,
 }
 
@@ -31,20 +62,10 @@ pub enum Class {
 /// What the agent is to connect a stream to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
+    /// Its sshd, embedded or the system's.
     Sshd,
+    /// What tells of its keepers.
     KeeperControl,
-}
-
-/// The numbers of a link. Both ends may have different ones; credit makes them fit.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub window_interactive: u32,  // 256 KiB
-    pub window_bulk_max: u32,     // 2 MiB
-    pub streams_max: usize,       // 256
-    pub ping_every: Duration,     // 5 s
-    pub unstable_after: Duration, // 10 s
-    pub dead_after: Duration,     // 15 s
-    pub resume_within: Duration,  // 60 s
 }
 
 /// How a transport was attached, as the greeting settled it.
@@ -66,20 +87,35 @@ pub enum Input {
     /// The transport is gone.
     Disconnected,
     /// (Broker) tell the agent that we are going away and when to come back.
-    GoAway { come_back_after: Duration },
+    GoAway {
+        /// When to come back.
+        come_back_after: Duration,
+    },
 }
 
 /// What the driver is to do or to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// (Agent) the broker opened a stream; answer with `write`, `read`, `reset`.
-    Opened { stream: StreamId, target: Target, class: Class },
+    Opened {
+        /// Its number.
+        stream: StreamId,
+        /// What to connect it to.
+        target: Target,
+        /// How it is treated beside others.
+        class: Class,
+    },
     /// `read` will give something, or the end.
     Readable(StreamId),
     /// `write` will take something again.
     Writable(StreamId),
     /// The peer reset the stream, or the link is lost (`DEVICE_LOST`). The stream is forgotten.
-    Reset { stream: StreamId, code: Code },
+    Reset {
+        /// Its number.
+        stream: StreamId,
+        /// Why.
+        code: Code,
+    },
     /// Nothing was heard for `unstable_after`.
     Unstable,
     /// Heard again after `Unstable`.
@@ -87,10 +123,15 @@ pub enum Output {
     /// A round trip was measured.
     Rtt(Duration),
     /// (Agent) the broker goes away; come back after this long.
-    GoingAway { come_back_after: Duration },
-    /// Close the transport: nothing was heard for `dead_after`, or the peer broke a rule.
+    GoingAway {
+        /// After how long.
+        come_back_after: Duration,
+    },
+    /// Close the transport with this code: nothing was heard for `dead_after`. (A broken rule is
+    /// the error of `handle`.)
     Close(Code),
-    /// The transport did not come back within `resume_within`: every stream was reset.
+    /// The transport did not come back within `resume_within`, or the peer broke a rule: every
+    /// stream was reset, and only a fresh greeting helps.
     Lost,
 }
 
@@ -98,15 +139,19 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Violation {
+    /// Why the transport is closed.
     pub code: Code,
+    /// What the peer did.
     pub what: &'static str,
 }
 
 /// Why a stream cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
+    /// `Config::streams_max` are open.
     #[error("the link has as many streams as it may")]
     TooMany,
+    /// The transport did not come back in time.
     #[error("the link is lost")]
     Lost,
 }
@@ -114,6 +159,7 @@ pub enum OpenError {
 /// What `Link::read` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
+    /// Bytes, in order.
     Data(Bytes),
     /// nothing yet; `Readable` will tell
     Pending,
@@ -130,62 +176,6 @@ pub enum Written {
     Taken(usize),
     /// no room; `Writable` will tell
     Pending,
+    /// reset, finished or unknown
     Gone(Code),
-}
-
-/// One link, at one of its ends.
-#[derive(Debug)]
-pub struct Link {
-    _private: (),
-}
-
-impl Link {
-    pub fn new(_role: Role, _config: Config, _now: Instant) -> Self {
-        unimplemented!()
-    }
-    pub fn handle(&mut self, _now: Instant, _input: Input) -> Result<(), Violation> {
-        unimplemented!()
-    }
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        unimplemented!()
-    }
-    pub fn poll_output(&mut self) -> Option<Output> {
-        unimplemented!()
-    }
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
-    }
-    /// The next frame for the transport; to be called only when the transport can take it at once,
-    /// so that what is not yet sent stays in our hands.
-    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Bytes> {
-        unimplemented!()
-    }
-    /// (Broker) opens a stream. Works while the transport is down, too.
-    pub fn open(&mut self, _target: Target, _class: Class) -> Result<StreamId, OpenError> {
-        unimplemented!()
-    }
-    /// Takes as many of the bytes as the stream has room for.
-    pub fn write(&mut self, _stream: StreamId, _bytes: &[u8]) -> Written {
-        unimplemented!()
-    }
-    /// Gives at most `max` bytes of what arrived.
-    pub fn read(&mut self, _stream: StreamId, _max: usize) -> Read {
-        unimplemented!()
-    }
-    /// Half-closes: everything written is still delivered.
-    pub fn finish(&mut self, _stream: StreamId) {
-        unimplemented!()
-    }
-    /// Ends the stream at once in both directions.
-    pub fn reset(&mut self, _stream: StreamId, _code: Code) {
-        unimplemented!()
-    }
-    /// How many streams are open.
-    pub fn streams(&self) -> usize {
-        unimplemented!()
-    }
-    /// The last measured round trip.
-    pub fn rtt(&self) -> Option<Duration> {
-        unimplemented!()
-    }
 }

@@ -1,0 +1,130 @@
+//! Whether the peer is still there: pings, the round trip they take, and for how long nothing
+//! was heard.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Violation;
+use super::config::Config;
+
+/// At most this many pings wait for an answer; with the defaults the transport is closed after
+/// three.
+const PINGS_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Liveness {
+    heard_at: Instant,
+    /// People were told that nothing is heard.
+    unstable: bool,
+    ping_at: Instant,
+    ping_is_due: bool,
+    nonce: u64,
+    /// Pings without an answer, oldest first.
+    pings: VecDeque<(u64, Instant)>,
+    /// The newest ping of the peer, to be answered.
+    pong: Option<u64>,
+    rtt: Option<Duration>,
+}
+
+/// What silence means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Fine,
+    Unstable,
+    Dead,
+}
+
+impl Liveness {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            heard_at: now,
+            unstable: false,
+            ping_at: now,
+            ping_is_due: false,
+            nonce: 0,
+            pings: VecDeque::new(),
+            pong: None,
+            rtt: None,
+        }
+    }
+
+    /// A new transport stands. Whether people still think it unstable is kept until a byte comes.
+    pub(super) fn attached(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.ping_at = now;
+        self.ping_is_due = false;
+        self.pings.clear();
+        self.pong = None;
+    }
+
+    /// A frame came; says whether that ends an unstable time.
+    pub(super) fn heard(&mut self, now: Instant) -> bool {
+        self.heard_at = now;
+        std::mem::take(&mut self.unstable)
+    }
+
+    pub(super) fn ping(&mut self, nonce: u64) {
+        self.pong = Some(nonce);
+    }
+
+    /// An answer: the round trip that it measures.
+    pub(super) fn pong(&mut self, now: Instant, nonce: u64) -> Result<Duration, Violation> {
+        let index = self.pings.iter().position(|(sent, _)| *sent == nonce);
+        let index = index.ok_or(Violation::of("PONG to a ping that was not sent, or a second one"))?;
+        let (_, at) = self.pings[index];
+        self.pings.drain(..=index);
+        let rtt = now.saturating_duration_since(at);
+        self.rtt = Some(rtt);
+        Ok(rtt)
+    }
+
+    pub(super) fn next_pong(&mut self) -> Option<u64> {
+        self.pong.take()
+    }
+
+    /// When it is time, makes a ping due; it goes out when the transport has room for it.
+    pub(super) fn tick(&mut self, now: Instant, every: Duration) {
+        if now >= self.ping_at {
+            self.ping_at = now + every;
+            self.ping_is_due = true;
+        }
+    }
+
+    /// The ping that is due.
+    pub(super) fn next_ping(&mut self, now: Instant) -> Option<u64> {
+        if !self.ping_is_due || self.pings.len() >= PINGS_MAX {
+            return None;
+        }
+        self.ping_is_due = false;
+        self.nonce += 1;
+        self.pings.push_back((self.nonce, now));
+        Some(self.nonce)
+    }
+
+    pub(super) fn judge(&mut self, now: Instant, config: &Config) -> Verdict {
+        if now >= self.heard_at + config.dead_after {
+            return Verdict::Dead;
+        }
+        if !self.unstable && now >= self.heard_at + config.unstable_after {
+            self.unstable = true;
+            return Verdict::Unstable;
+        }
+        Verdict::Fine
+    }
+
+    /// When to look again while a transport stands.
+    pub(super) fn deadline(&self, config: &Config, pinging: bool) -> Instant {
+        let mut next = self.heard_at + config.dead_after;
+        if !self.unstable {
+            next = next.min(self.heard_at + config.unstable_after);
+        }
+        if pinging {
+            next = next.min(self.ping_at);
+        }
+        next
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+}
