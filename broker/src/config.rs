@@ -213,7 +213,7 @@ settings! {
         /// "auto": readable lines on a terminal, JSON for a service. Or "pretty", or "json".
         format: LogFormat = "auto";
         /// What is written: a level, and levels per part, e.g. "info,moorline_broker::device=debug".
-        filter: String = "info";
+        filter: String = "info,actix_server=warn";
     }
 }
 
@@ -256,3 +256,6 @@ settings! {
     log: Log;
     tracing: Tracing;
 }
+
+#[cfg(test)]
+mod tests;

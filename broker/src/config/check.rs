@@ -36,8 +36,6 @@ fn ordered(timing: &Timing) -> Vec<(&'static str, Duration, &'static str, Durati
         ssh_auth < ssh_handshake,
         ssh_handshake < certificate,
         restart_backoff < restart_window,
-        store < arbiter_stuck,
-        kill_grace < drain,
     ]
 }
 
@@ -53,6 +51,17 @@ fn demo_is_loopback(config: &Config) -> Result<(), String> {
 }
 
 fn bounds(config: &Config) -> Result<(), String> {
+    // A zero in either section is a wait that is over at once, or a thing that never fits.
+    for (key, value) in config.timing.shown() {
+        if value == "\"0s\"" {
+            return Err(format!("{key} = 0s must be more than nothing."));
+        }
+    }
+    for (key, value) in config.limits.shown() {
+        if matches!(value.as_str(), "0" | "\"0B\"") {
+            return Err(format!("{key} = {} must be at least 1.", value.trim_matches('"')));
+        }
+    }
     if config.timing.certificate > Duration::from_secs(300) {
         return Err(format!(
             "timing.certificate = {} must not be more than 5m.",
