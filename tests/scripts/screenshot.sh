@@ -6,6 +6,5 @@ tests/scripts/install.sh
 web_packages
 web_bundle
 cargo build --release -p moorline-broker -p moorline-agent
-export MOORLINE_BINARIES="${MOORLINE_BINARIES:-$target_dir/release}" MOORLINE_SCREENSHOT="$PWD/web/screenshot.png"
-cargo test -q -p moorline-tests --test browser -- --exact the_picture_of_the_readme
-say "web/screenshot.png"
+export MOORLINE_BINARIES="${MOORLINE_BINARIES:-$target_dir/release}"
+node tests/browser/screenshot.mjs

@@ -1,0 +1,231 @@
+// A real broker, real devices, and what lies between, in a folder of its own.
+
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { Log } from './logs.mjs';
+import { descendants, gone, output, Program, tail } from './process.mjs';
+import { freePort, Relay } from './relay.mjs';
+import { eventually } from './wait.mjs';
+
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+const ENVIRONMENT = process.env;
+
+function binary(name) {
+  const folder = ENVIRONMENT.MOORLINE_BIN_DIR ?? ENVIRONMENT.MOORLINE_BINARIES ?? 'target/release';
+  const path = join(resolve(ROOT, folder), name);
+  if (!existsSync(path)) throw new Error(`${path} is not there: cargo build --release -p ${name}`);
+  return path;
+}
+
+const settings = (values) => Object.entries(values).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+
+export class World {
+  devices = new Map();
+  programs = [];
+  logs = [];
+
+  /**
+   * @param devices  names and kinds: `{ router: 'embedded', server: 'openssh' }`
+   * @param browserRelay  put a relay between browser and broker (`world.relay`)
+   * @param deviceRelays  put one between each device and the broker (`world.device(name).relay`)
+   * @param filter  of the logs of broker and agents
+   */
+  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, broker = {}, filter = 'info' } = {}) {
+    const world = new World();
+    world.dir = mkdtempSync(join(tmpdir(), 'moorline-browser-'));
+    world.filter = filter;
+    try {
+      writeFileSync(world.path('install.key'), `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+      if (browserRelay) world.relay = await Relay.open();
+      await world.startBroker(broker);
+      for (const [name, kind] of Object.entries(devices)) await world.startDevice(name, kind, deviceRelays);
+      return world;
+    } catch (error) {
+      console.error(world.tails());
+      await world.stop({ keep: true });
+      throw error;
+    }
+  }
+
+  path(...names) {
+    return join(this.dir, ...names);
+  }
+
+  /** The address of a page, as the browser reaches it. */
+  url(path) {
+    return `http://127.0.0.1:${this.relay?.port ?? this.port}${path}`;
+  }
+
+  device(name = 'device') {
+    return this.devices.get(name);
+  }
+
+  start(name, command, args, { quiet = false } = {}) {
+    const program = new Program(name, command, args, { log: this.path(`${name}.log`), cwd: this.dir });
+    this.programs.push(program);
+    if (!quiet && !this.logs.some((log) => log.program.name === name)) this.logs.push(new Log(program));
+    return program;
+  }
+
+  async startBroker(more) {
+    this.port = await freePort();
+    const relayed = this.relay && {
+      'http.origins': `http://127.0.0.1:${this.relay.port}`,
+      'http.hosts': `127.0.0.1:${this.relay.port}`,
+    };
+    const values = {
+      listen: `127.0.0.1:${this.port}`,
+      data_dir: this.path('broker'),
+      'enroll.install_key_file': this.path('install.key'),
+      'log.format': 'json',
+      'log.filter': this.filter,
+      ...relayed,
+      ...more,
+    };
+    const args = ['--config', join(ROOT, 'config/demo.toml'), ...settings(values)];
+    this.broker = this.start('broker', binary('moorline-broker'), args);
+    if (this.relay) this.relay.target = this.port;
+    await eventually('the broker to answer', async () => {
+      this.broker.assertAlive();
+      return (await fetch(`http://127.0.0.1:${this.port}/readyz`)).ok;
+    });
+  }
+
+  async startDevice(name, kind, relayed) {
+    const device = { name, kind };
+    this.devices.set(name, device);
+    let sshd = { 'sshd.mode': 'embedded' };
+    if (kind === 'openssh') {
+      device.sshd = await this.startSshd(name);
+      sshd = {
+        'sshd.mode': 'system',
+        'sshd.address': `127.0.0.1:${device.sshd.port}`,
+        'sshd.host_key_files': this.path(`${name}-sshd`, 'host_key.pub'),
+      };
+    }
+    if (relayed) {
+      device.relay = await Relay.open();
+      device.relay.target = this.port;
+    }
+    device.arguments = settings({
+      'broker.url': `ws://127.0.0.1:${device.relay?.port ?? this.port}`,
+      'broker.proxy': 'none',
+      name,
+      state_dir: this.path(`${name}-state`),
+      install_key_file: this.path('install.key'),
+      'log.format': 'json',
+      'log.filter': this.filter,
+      ...sshd,
+    });
+    await this.startAgent(device);
+  }
+
+  /** Starts a device's agent, also again after it ended, and waits until it is online. */
+  async startAgent(device) {
+    device.agent = this.start(device.name, binary('moorline-agent'), device.arguments);
+    const found = await eventually(`${device.name} to be online`, async () => {
+      device.agent.assertAlive();
+      this.broker.assertAlive();
+      const { devices } = await this.ask('GET', 'devices');
+      return devices.find((one) => one.name === device.name && one.state === 'online');
+    });
+    device.id = found.id;
+  }
+
+  async startSshd(name) {
+    const folder = this.path(`${name}-sshd`);
+    mkdirSync(folder);
+    output('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', join(folder, 'host_key'));
+    if (process.getuid() === 0) mkdirSync('/run/sshd', { recursive: true });
+    const port = await freePort();
+    const config = `
+      Port ${port}
+      ListenAddress 127.0.0.1
+      HostKey ${folder}/host_key
+      PidFile none
+      UsePAM no
+      UseDNS no
+      StrictModes no
+      PasswordAuthentication no
+      KbdInteractiveAuthentication no
+      PermitRootLogin prohibit-password
+      AuthorizedKeysFile none
+      TrustedUserCAKeys ${this.path(`${name}-state`, 'user_ca.pub')}
+      AcceptEnv TERM COLORTERM LANG LC_*
+      PrintMotd no
+      PrintLastLog no
+      MaxStartups 100`;
+    writeFileSync(join(folder, 'sshd_config'), config);
+    const args = ['-D', '-e', '-f', join(folder, 'sshd_config')];
+    const program = this.start(`${name}-sshd`, '/usr/sbin/sshd', args, { quiet: true });
+    await eventually('sshd to listen', () => {
+      program.assertAlive();
+      return tail(program.log, 5).includes('Server listening');
+    });
+    return { program, port };
+  }
+
+  /** A call of the API; gives the JSON of the answer, and fails when it is a refusal. */
+  async ask(method, path, body) {
+    const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/${path}`, {
+      method,
+      ...(body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return JSON.parse(text);
+  }
+
+  /** Ends every session, and waits until the devices have none of their processes left. */
+  async endSessions() {
+    const shells = this.shells();
+    for (const { id } of this.devices.values()) await this.ask('DELETE', `sessions?device=${id}`);
+    await gone(shells, 15_000);
+  }
+
+  /** Every process that runs below the agents and their sshds. */
+  shells() {
+    const roots = [...this.devices.values()].flatMap(({ agent, sshd }) => [agent, sshd?.program]);
+    return descendants(...roots.filter((program) => program && program.how === undefined).map(({ pid }) => pid));
+  }
+
+  complaints(announced) {
+    return this.logs.flatMap((log) => log.complaints(announced));
+  }
+
+  leaks(word) {
+    return this.logs.flatMap((log) => log.leaks(word));
+  }
+
+  /** The ends of all logs. */
+  tails() {
+    const names = new Set(this.programs.map(({ log }) => log));
+    return [...names].map((log) => `---- the end of ${log}\n${tail(log, 40)}`).join('\n');
+  }
+
+  /** Ends everything, and fails when something of a session is left on a device. */
+  async stop({ keep = false } = {}) {
+    const shells = this.shells();
+    this.relay?.close();
+    for (const { agent, relay } of this.devices.values()) {
+      await agent?.stop();
+      relay?.close();
+    }
+    await this.broker?.stop();
+    for (const program of this.programs) await program.stop();
+    await gone(shells);
+    if (!keep) rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** A file that the programs in the terminals can read. */
+  file(name, content, mode = 0o644) {
+    const path = this.path(name);
+    writeFileSync(path, content);
+    chmodSync(path, mode);
+    return path;
+  }
+}
