@@ -1,2 +1,0 @@
-//! End to end.
-fn main() {}
