@@ -1,2 +1,11 @@
-//! End to end.
-fn main() {}
+//! End to end: a real broker, real agents, a real OpenSSH, one scenario per function. What can be
+//! asked of both kinds of device is asked of both.
+
+mod breaks;
+mod endings;
+mod link;
+mod refusals;
+mod requests;
+mod shell;
+mod start;
+mod viewers;

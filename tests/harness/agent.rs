@@ -23,20 +23,22 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent with the embedded sshd that dials this address.
-    pub fn start(stage: &Stage, name: &str, broker: SocketAddr) -> Result<Self> {
-        Self::start_with(stage, name, broker, &[("sshd.mode", "embedded")])
-    }
-
-    /// An agent in front of that sshd.
-    pub fn start_before(stage: &Stage, name: &str, broker: SocketAddr, sshd: &Sshd) -> Result<Self> {
+    /// An agent in front of that sshd, with these settings besides.
+    pub fn start_before(
+        stage: &Stage,
+        name: &str,
+        broker: SocketAddr,
+        sshd: &Sshd,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let (address, host_key) = (sshd.address.to_string(), sshd.public_host_key().display().to_string());
-        let settings =
+        let system =
             [("sshd.mode", "system"), ("sshd.address", &*address), ("sshd.host_key_files", &*host_key)];
-        Self::start_with(stage, name, broker, &settings)
+        let all: Vec<_> = system.iter().chain(settings).copied().collect();
+        Self::start_with(stage, name, broker, &all)
     }
 
-    /// An agent with these settings besides its own.
+    /// An agent that dials this address, with these settings besides its own; its sshd is the embedded one.
     pub fn start_with(
         stage: &Stage,
         name: &str,

@@ -6,6 +6,7 @@
 //! - [`stage`]: the folder and the logs of one test; when it ends, the logs are read for what nobody announced
 //! - [`process`]: a program that is killed and reaped when its guard goes
 //! - [`broker`], [`agent`], [`sshd`]: the three programs, each on a port and in a folder of its own
+//! - [`impostor`]: a device that is not what it says, or that sends what it should not
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
 //! - [`script`]: a script in a real Chromium, which may ask the test to do something to the world
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod broker;
+pub mod impostor;
 pub mod inspect;
 pub mod process;
 pub mod raw;
@@ -31,9 +33,41 @@ pub use agent::Agent;
 pub use broker::Broker;
 pub use relay::{Plan, Relay};
 pub use sshd::Sshd;
-pub use stage::Stage;
+pub use stage::{Stage, play};
 pub use terminal::Terminal;
-pub use world::{Kind, World};
+pub use world::{Device, Kind, World};
+
+/// Makes a test of each of these functions for each kind of device: `async fn(&Stage, Kind)`.
+#[macro_export]
+macro_rules! on_both {
+    ($($name:ident,)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::play(async |stage| super::$name(stage, $crate::Kind::Embedded).await).await;
+            })*
+        }
+        mod openssh {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::play(async |stage| super::$name(stage, $crate::Kind::OpenSsh).await).await;
+            })*
+        }
+    };
+}
+
+/// Makes a test of each of these functions: `async fn(&Stage)`.
+#[macro_export]
+macro_rules! once {
+    ($($name:ident,)*) => {
+        mod once {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                $crate::play(async |stage| super::$name(stage).await).await;
+            })*
+        }
+    };
+}
 
 /// The seed of this run's random choices, printed so that a failure can be had again.
 pub fn seed() -> u64 {

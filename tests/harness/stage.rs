@@ -157,18 +157,22 @@ impl Inner {
     }
 }
 
+/// Plays one test on a stage of its own. Its logs are read when all its processes have ended.
+pub async fn play(test: impl AsyncFnOnce(&Stage) -> Result<()>) {
+    let stage = Stage::new();
+    if let Err(error) = test(&stage).await {
+        panic!("{error:?}");
+    }
+    let complaints = stage.inner.complaints();
+    assert!(complaints.is_empty(), "nobody announced:\n{}", complaints.join("\n"));
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.inner.print_ends_of_logs();
-            return;
-        }
-        let complaints = self.inner.complaints();
-        if complaints.is_empty() {
-            let _ = fs::remove_dir_all(&self.inner.dir);
         } else {
-            self.inner.print_ends_of_logs();
-            panic!("nobody announced:\n{}", complaints.join("\n"));
+            let _ = fs::remove_dir_all(&self.inner.dir);
         }
     }
 }

@@ -39,13 +39,25 @@ impl Device {
         kind: Kind,
         dial: SocketAddr,
     ) -> Result<Self> {
+        Self::start_with(stage, broker, name, kind, dial, &[]).await
+    }
+
+    /// The same with settings of the agent.
+    pub async fn start_with(
+        stage: &Stage,
+        broker: &Broker,
+        name: &str,
+        kind: Kind,
+        dial: SocketAddr,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let sshd = match kind {
             Kind::Embedded => None,
             Kind::OpenSsh => Some(Sshd::start(stage, name).await?),
         };
         let mut agent = match &sshd {
-            None => Agent::start(stage, name, dial)?,
-            Some(sshd) => Agent::start_before(stage, name, dial, sshd)?,
+            None => Agent::start_with(stage, name, dial, settings)?,
+            Some(sshd) => Agent::start_before(stage, name, dial, sshd, settings)?,
         };
         let id = agent.online(broker).await?;
         Ok(Self { id, agent, sshd })
@@ -63,29 +75,26 @@ impl Device {
     }
 }
 
-/// See the module. Its parts end in the order of the fields, and the stage reads the logs last.
+/// See the module.
 #[derive(Debug)]
 pub struct World {
     /// The one device.
     pub device: Device,
     /// The broker.
     pub broker: Broker,
-    /// The folder of both.
-    pub stage: Stage,
 }
 
 impl World {
     /// A broker with the demo's settings and a device of this kind.
-    pub async fn new(kind: Kind) -> Result<Self> {
-        Self::with(kind, &[]).await
+    pub async fn new(stage: &Stage, kind: Kind) -> Result<Self> {
+        Self::with(stage, kind, &[]).await
     }
 
     /// A broker with these settings and a device of this kind.
-    pub async fn with(kind: Kind, settings: &[(&str, &str)]) -> Result<Self> {
-        let stage = Stage::new();
-        let broker = Broker::start_with(&stage, free_port(), settings).await?;
-        let device = Device::start(&stage, &broker, "device", kind, broker.address).await?;
-        Ok(Self { device, broker, stage })
+    pub async fn with(stage: &Stage, kind: Kind, settings: &[(&str, &str)]) -> Result<Self> {
+        let broker = Broker::start_with(stage, free_port(), settings).await?;
+        let device = Device::start(stage, &broker, "device", kind, broker.address).await?;
+        Ok(Self { device, broker })
     }
 
     /// A terminal with a shell on the device, its prompt shown.

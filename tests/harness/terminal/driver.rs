@@ -33,8 +33,8 @@ pub(super) struct Driver {
     resume: Option<String>,
     seen: Arc<Seen>,
     orders: mpsc::UnboundedReceiver<Command>,
-    /// Everything below this offset was shown.
-    offset: u64,
+    /// For another ticket, when neither the first nor a resume token is of use any more.
+    tickets: reqwest::RequestBuilder,
     reading: bool,
 }
 
@@ -42,6 +42,8 @@ pub(super) struct Driver {
 enum Over {
     /// Come back.
     Broken,
+    /// Come back with another ticket: this one was used, or the answer with the token was lost.
+    Unticketed,
     /// The broker said that it is over, or the test has let go of the terminal.
     Final,
 }
@@ -66,7 +68,9 @@ impl Driver {
             resume: None,
             seen,
             orders,
-            offset: 0,
+            tickets: broker
+                .request(reqwest::Method::POST, &format!("/api/v1/sessions/{session}/tickets"))
+                .json(&serde_json::json!({})),
             reading: true,
         }
     }
@@ -83,10 +87,20 @@ impl Driver {
             self.viewer.disconnected(Instant::now());
             match over {
                 Ok(Over::Broken) => {}
+                Ok(Over::Unticketed) => match self.another_ticket().await {
+                    Ok(ticket) => (self.ticket, self.resume) = (Some(ticket), None),
+                    Err(error) => return self.seen.change(|now| now.failed = Some(format!("{error:#}"))),
+                },
                 Ok(Over::Final) => return,
                 Err(error) => return self.seen.change(|now| now.failed = Some(format!("{error:#}"))),
             }
         }
+    }
+
+    async fn another_ticket(&self) -> Result<String> {
+        let request = self.tickets.try_clone().context("a request with a body of bytes can be cloned")?;
+        let answer: serde_json::Value = request.send().await?.error_for_status()?.json().await?;
+        answer["ticket"].as_str().map(str::to_owned).context("no ticket")
     }
 
     async fn connect(&self) -> Result<Socket> {
@@ -136,11 +150,20 @@ impl Driver {
         Ok(())
     }
 
+    /// A test that types more than a viewer keeps waits for nothing: it fails.
+    fn taken_or_fail<T>(&mut self, take: impl FnOnce(&mut Viewer, Instant, T) -> bool, input: T) {
+        if !take(&mut self.viewer, Instant::now(), input) {
+            self.seen.change(|now| now.failed = Some("more was typed than the viewer keeps".to_owned()));
+        }
+    }
+
     async fn carry_out(&mut self, order: Command, sink: &mut SplitSink<Socket, tungstenite::Message>) {
         let now = Instant::now();
         match order {
-            Command::Typed(bytes) => self.viewer.typed(now, &bytes),
-            Command::Pasted(bytes) => self.viewer.pasted(now, bytes),
+            Command::Typed(bytes) => {
+                self.taken_or_fail(|viewer, now, bytes: Vec<u8>| viewer.typed(now, &bytes), bytes)
+            }
+            Command::Pasted(bytes) => self.taken_or_fail(Viewer::pasted, bytes),
             Command::Resize(size) => self.viewer.resize(now, size),
             Command::Read(reading) => self.reading = reading,
             Command::Say(control) => {
@@ -166,14 +189,9 @@ impl Driver {
         };
         let frame = HostFrame::decode(message).context("the broker broke the protocol")?;
         let Some(frame) = frame else { return Ok(None) };
-        match &frame {
-            HostFrame::Out { offset, bytes } => self.offset = offset + bytes.len() as u64,
-            HostFrame::Snap { offset, .. } => self.offset = *offset,
-            HostFrame::Control(HostControl::Attached { resume, .. }) => {
-                self.resume = Some(resume.clone());
-                self.ticket = None;
-            }
-            _ => {}
+        if let HostFrame::Control(HostControl::Attached { resume, .. }) = &frame {
+            self.resume = Some(resume.clone());
+            self.ticket = None;
         }
         self.viewer.receive(Instant::now(), frame).context("the broker broke a rule of the protocol")?;
         Ok(None)
@@ -184,6 +202,7 @@ impl Driver {
     fn closed(&mut self, code: Option<u16>) -> Over {
         let comes_back = |code: u16| code < 4000 || code == Code::INTERNAL.number();
         match code {
+            Some(code) if code == Code::TICKET_EXPIRED.number() => Over::Unticketed,
             Some(code) if !comes_back(code) => {
                 self.seen.change(|now| now.closed = Some(code));
                 Over::Final
@@ -205,10 +224,11 @@ impl Driver {
                 ViewerOutput::Gap { .. } => self.seen.change(|now| now.gaps += 1),
                 ViewerOutput::Control(control) => self.told(control),
                 ViewerOutput::Dead => shown = Shown::Dead,
-                ViewerOutput::Unstable | ViewerOutput::Steady => {}
+                ViewerOutput::Unstable | ViewerOutput::Steady | ViewerOutput::PasteCancelled { .. } => {}
             }
         }
-        self.viewer.parsed(Instant::now(), self.offset);
+        let received = self.viewer.received();
+        self.viewer.parsed(Instant::now(), received);
         shown
     }
 

@@ -1,0 +1,333 @@
+//! What survives when the network breaks, and what does not.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use moorline_tests::broker::free_port;
+use moorline_tests::inspect;
+use moorline_tests::wait::{SOON, eventually};
+use moorline_tests::{Agent, Broker, Device, Kind, Plan, Relay, Stage, Terminal, World, on_both, once, seed};
+use moorline_wire::Code;
+use moorline_wire::term::Size;
+use moorline_wire::term::frame::{HostControl, LegState};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+on_both! {
+    fifty_cuts_of_the_devices_line_lose_and_double_nothing,
+    fifty_cuts_of_the_persons_line_lose_and_double_nothing,
+    single_bytes_on_the_devices_line_are_enough,
+    a_device_that_is_cut_off_for_a_while_is_told_and_comes_back_to_the_same_shell,
+    a_device_that_does_not_come_back_in_time_ends_its_sessions,
+    an_agent_that_dies_ends_its_sessions_and_a_new_one_takes_its_place,
+}
+
+once! {
+    single_bytes_on_the_persons_line_are_enough,
+    a_black_hole_before_the_person_is_noticed_and_everything_is_there_when_it_heals,
+    a_black_hole_before_the_device_is_noticed_and_everything_is_there_when_it_heals,
+    an_agent_that_is_there_first_finds_its_broker,
+    an_agent_comes_back_to_a_broker_that_was_killed,
+}
+
+const SIZE: Size = Size { cols: 80, rows: 24, xpx: 0, ypx: 0 };
+
+/// An agent's settings under which it comes back at once.
+const AT_ONCE: [(&str, &str); 2] = [("timing.backoff_min", "10ms"), ("timing.backoff_max", "50ms")];
+
+/// A broker and a device with a relay between them, over which the agent comes back at once.
+async fn behind_a_relay(
+    stage: &Stage,
+    kind: Kind,
+    settings: &[(&str, &str)],
+) -> Result<(Relay, Broker, Device)> {
+    let broker = Broker::start_with(stage, free_port(), settings).await?;
+    let relay = Relay::to(broker.address).await?;
+    let device = Device::start_with(stage, &broker, "device", kind, relay.address, &AT_ONCE).await?;
+    Ok((relay, broker, device))
+}
+
+/// Cuts each connection after a random number of bytes in a random direction, so many times.
+fn cuts(relay: &Relay, random: StdRng, times: u64, bytes_max: u64) {
+    let random = Mutex::new(random);
+    let first = relay.connections();
+    relay.plan(move |number| {
+        let mut random = random.lock().expect("no panic holds it");
+        // Short ones are tried as well: inside the greeting, inside a frame's head.
+        let bytes_max = if random.random_ratio(1, 5) { 2_000 } else { bytes_max };
+        let after = Some(random.random_range(1..=bytes_max));
+        match (number <= first + times, random.random_ratio(1, 5)) {
+            (false, _) => Plan::default(),
+            (true, false) => Plan { cut_after_up: after, ..Plan::default() },
+            (true, true) => Plan { cut_after_down: after.map(|after| after.min(3_000)), ..Plan::default() },
+        }
+    });
+}
+
+/// Prints every number once while lines are typed into a file, until the relay has cut so often;
+/// then compares both with what they must be.
+async fn numbers_and_lines_survive(
+    stage: &Stage,
+    terminal: &Terminal,
+    relay: &Relay,
+    times: u64,
+) -> Result<()> {
+    let typed = stage.path("typed");
+    terminal.types(&format!(
+        "stty -echo; bash -c '(printf \"%s%s\\n\" STA RT; seq 1 200000; printf \"%s%s\\n\" ST OP) & cat > {}; wait'; stty echo\r",
+        typed.display()
+    ));
+    terminal.shows("START\r\n").await?;
+    let (first, mut lines) = (relay.connections(), String::new());
+    relay.cut();
+    for cut in 0..times {
+        relay.connected_again(first + cut).await.with_context(|| format!("after {cut} cuts"))?;
+        for part in 0..5 {
+            let line = format!("line {cut} {part} {:08x}\n", rand::random::<u32>());
+            terminal.types(&line.replace('\n', "\r"));
+            lines.push_str(&line);
+        }
+        // The output may be over before the last cuts: those are made by hand.
+        if terminal.text().contains("\nSTOP\r\n") {
+            relay.cut();
+        }
+    }
+    let shown = terminal.find(Duration::from_secs(60), b"STOP\r\n").await?;
+    let wanted: String = (1..=200_000).map(|number| format!("{number}\r\n")).collect();
+    ensure!(
+        shown == wanted.as_bytes(),
+        "the numbers differ at byte {:?}",
+        shown.iter().zip(wanted.as_bytes()).position(|(a, b)| a != b)
+    );
+    terminal.types("\u{4}");
+    eventually(SOON, "every typed line once", async || {
+        let taken = std::fs::read_to_string(&typed)?;
+        ensure!(taken == lines, "typed {} bytes, taken {}", lines.len(), taken.len());
+        Ok(())
+    })
+    .await?;
+    ensure!(relay.connections() >= first + times, "only {} cuts", relay.connections() - first);
+    assert_eq!(terminal.losses(), (0, 0));
+    Ok(())
+}
+
+async fn fifty_cuts_of_the_devices_line_lose_and_double_nothing(stage: &Stage, kind: Kind) -> Result<()> {
+    stage.announce("link");
+    let (relay, broker, device) = behind_a_relay(stage, kind, &[]).await?;
+    let terminal = Terminal::open(&broker, &device.id).await?;
+    terminal.ready().await?;
+    cuts(&relay, StdRng::seed_from_u64(seed()), 50, 60_000);
+    numbers_and_lines_survive(stage, &terminal, &relay, 50).await?;
+    assert_eq!(terminal.runs("echo $((6*7))").await?.0, "42\n");
+    assert_eq!(terminal.attached(), 1, "the person's own connection had no part in it");
+    ensure!(broker.metric("moorline_links_resumed_total", &[]).await? >= 20.0, "the link was not resumed");
+    Ok(())
+}
+
+async fn fifty_cuts_of_the_persons_line_lose_and_double_nothing(stage: &Stage, kind: Kind) -> Result<()> {
+    let world = World::new(stage, kind).await?;
+    let relay = Relay::to(world.broker.address).await?;
+    let (session, ticket) = world.broker.open(&world.device.id).await?;
+    let terminal = Terminal::attach(&world.broker, relay.address, &session, ticket, SIZE);
+    terminal.ready().await?;
+    let random = Mutex::new(StdRng::seed_from_u64(seed()));
+    let first = relay.connections();
+    relay.plan(move |number| {
+        let mut random = random.lock().expect("no panic holds it");
+        match (number <= first + 50, random.random_ratio(1, 4)) {
+            (false, _) => Plan::default(),
+            // A person's side sends little: its greeting is some 700 bytes.
+            (true, true) => Plan { cut_after_up: Some(random.random_range(1..=2_000)), ..Plan::default() },
+            (true, false) => {
+                Plan { cut_after_down: Some(random.random_range(1..=60_000)), ..Plan::default() }
+            }
+        }
+    });
+    numbers_and_lines_survive(stage, &terminal, &relay, 50).await?;
+    assert_eq!(terminal.runs("echo $((6*7))").await?.0, "42\n");
+    Ok(())
+}
+
+async fn single_bytes_on_the_devices_line_are_enough(stage: &Stage, kind: Kind) -> Result<()> {
+    let broker = Broker::start(stage).await?;
+    let relay = Relay::to(broker.address).await?;
+    relay.plan(|_| Plan { piece: Some(1), ..Plan::default() });
+    let device = Device::start(stage, &broker, "device", kind, relay.address).await?;
+    let terminal = Terminal::open(&broker, &device.id).await?;
+    terminal.ready().await?;
+    assert_eq!(terminal.runs("seq -s, 1 300 | md5sum").await?.0, "3ebaa4d5f51c5726ea50d52ed0d35c11  -\n");
+    Ok(())
+}
+
+async fn single_bytes_on_the_persons_line_are_enough(stage: &Stage) -> Result<()> {
+    let world = World::new(stage, Kind::Embedded).await?;
+    let relay = Relay::to(world.broker.address).await?;
+    relay.plan(|_| Plan { piece: Some(1), ..Plan::default() });
+    let (session, ticket) = world.broker.open(&world.device.id).await?;
+    let terminal = Terminal::attach(&world.broker, relay.address, &session, ticket, SIZE);
+    terminal.ready().await?;
+    assert_eq!(terminal.runs("echo $((6*7))").await?.0, "42\n");
+    Ok(())
+}
+
+fn device_is(state: LegState) -> impl FnMut(&HostControl) -> Option<()> {
+    move |control| matches!(control, HostControl::Device { state: told, .. } if *told == state).then_some(())
+}
+
+async fn a_device_that_is_cut_off_for_a_while_is_told_and_comes_back_to_the_same_shell(
+    stage: &Stage,
+    kind: Kind,
+) -> Result<()> {
+    stage.announce("link");
+    let (relay, broker, device) = behind_a_relay(stage, kind, &[]).await?;
+    let terminal = Terminal::open(&broker, &device.id).await?;
+    terminal.ready().await?;
+    terminal.runs("X=kept").await?;
+    relay.cut_and_refuse();
+    terminal.told("that the device is lost", device_is(LegState::Lost)).await?;
+    broker.device_is(&device.id, "away").await?;
+    assert_eq!(broker.session(&terminal.session).await?["state"], "device_away");
+    terminal.types("echo $X-$((6*7))\r");
+    relay.heal();
+    terminal.told("that the device is back", device_is(LegState::Steady)).await?;
+    terminal.shows("kept-42\r\n").await?;
+    broker.device_is(&device.id, "online").await?;
+    assert_eq!(terminal.runs("echo once").await?.0, "once\n");
+    Ok(())
+}
+
+async fn a_device_that_does_not_come_back_in_time_ends_its_sessions(stage: &Stage, kind: Kind) -> Result<()> {
+    stage.announce("link");
+    stage.announce("device_lost");
+    let (relay, broker, device) = behind_a_relay(stage, kind, &[("timing.link_resume_within", "2s")]).await?;
+    let terminal = Terminal::open(&broker, &device.id).await?;
+    terminal.ready().await?;
+    relay.cut_and_refuse();
+    assert_eq!(terminal.ends().await?.code, Code::DEVICE_LOST);
+    assert_eq!(terminal.closes().await?, Code::DEVICE_LOST.number());
+    broker.device_is(&device.id, "offline").await?;
+    assert_eq!(broker.ending(&terminal.session).await?["code"], "device_lost");
+    // The device gives up the same link: no shell stays behind.
+    nothing_runs_below(&device).await?;
+    relay.heal();
+    broker.device_is(&device.id, "online").await?;
+    Terminal::open(&broker, &device.id).await?.ready().await
+}
+
+/// Waits until no process is left below the device's agent and sshd.
+async fn nothing_runs_below(device: &Device) -> Result<()> {
+    eventually(SOON, "the device's shells to end", async || {
+        let left = device.processes();
+        ensure!(left.is_empty(), "{left:?} run on");
+        Ok(())
+    })
+    .await
+}
+
+async fn an_agent_that_dies_ends_its_sessions_and_a_new_one_takes_its_place(
+    stage: &Stage,
+    kind: Kind,
+) -> Result<()> {
+    stage.announce("link");
+    stage.announce("device_lost");
+    let mut world = World::new(stage, kind).await?;
+    let terminal = world.shell().await?;
+    let (shell, _) = terminal.runs("echo $$").await?;
+    world.device.agent.process.kill()?;
+    world.broker.device_is(&world.device.id, "away").await?;
+    world.device.agent.restart(stage)?;
+    // The new agent knows nothing of the old link.
+    assert_eq!(terminal.ends().await?.code, Code::DEVICE_LOST);
+    world.broker.device_is(&world.device.id, "online").await?;
+    let pid: u32 = shell.trim().parse()?;
+    eventually(SOON, "the old shell to end", async || {
+        ensure!(!inspect::is_alive(pid), "{pid} runs on");
+        Ok(())
+    })
+    .await?;
+    world.shell().await?;
+    Ok(())
+}
+
+async fn a_black_hole_before_the_person_is_noticed_and_everything_is_there_when_it_heals(
+    stage: &Stage,
+) -> Result<()> {
+    let settings = [("timing.user_ping", "1s"), ("timing.user_dead", "3s")];
+    let world = World::with(stage, Kind::Embedded, &settings).await?;
+    let relay = Relay::to(world.broker.address).await?;
+    let (session, ticket) = world.broker.open(&world.device.id).await?;
+    let terminal = Terminal::attach(&world.broker, relay.address, &session, ticket, SIZE);
+    terminal.ready().await?;
+    let attached = terminal.attached();
+    relay.stall();
+    let since = Instant::now();
+    eventually(Duration::from_secs(10), "the broker to notice", async || {
+        let session = world.broker.session(&session).await?;
+        ensure!(session["state"] == "detached" && session["viewers"] == 0, "it is {session}");
+        Ok(())
+    })
+    .await?;
+    ensure!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
+    terminal.types("echo $((6*7))\r");
+    relay.heal();
+    terminal.attached_again(attached).await?;
+    terminal.shows("42\r\n").await?;
+    assert_eq!(terminal.losses(), (0, 0));
+    Ok(())
+}
+
+async fn a_black_hole_before_the_device_is_noticed_and_everything_is_there_when_it_heals(
+    stage: &Stage,
+) -> Result<()> {
+    stage.announce("link");
+    let (relay, broker, device) = behind_a_relay(stage, Kind::Embedded, &[]).await?;
+    let terminal = Terminal::open(&broker, &device.id).await?;
+    terminal.ready().await?;
+    relay.stall();
+    let since = Instant::now();
+    terminal.types("echo $((6*7))\r");
+    terminal.told("that the link is unstable", device_is(LegState::Unstable)).await?;
+    terminal.told("that the device is lost", device_is(LegState::Lost)).await?;
+    let noticed = since.elapsed();
+    ensure!((Duration::from_secs(9)..Duration::from_secs(21)).contains(&noticed), "it took {noticed:?}");
+    relay.heal();
+    terminal.shows("42\r\n").await?;
+    assert_eq!(terminal.runs("echo once").await?.0, "once\n");
+    Ok(())
+}
+
+async fn an_agent_that_is_there_first_finds_its_broker(stage: &Stage) -> Result<()> {
+    stage.announce("connect");
+    let port = free_port();
+    std::fs::write(stage.path("install.key"), "bm90IHlldCBrbm93biB0byB0aGUgYnJva2VyLCBzb29uIGl0IGlz")?;
+    let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+    let mut agent = Agent::start_with(stage, "device", address, &AT_ONCE)?;
+    stage.logged("device", &["connect"]).await?;
+    let broker = Broker::start_with(stage, port, &[]).await?;
+    agent.online(&broker).await?;
+    Ok(())
+}
+
+async fn an_agent_comes_back_to_a_broker_that_was_killed(stage: &Stage) -> Result<()> {
+    for text in ["link", "connect", "session"] {
+        stage.announce(text);
+    }
+    let mut broker = Broker::start(stage).await?;
+    let mut device =
+        Device::start_with(stage, &broker, "device", Kind::Embedded, broker.address, &AT_ONCE).await?;
+    let terminal = Arc::new(Terminal::open(&broker, &device.id).await?);
+    terminal.ready().await?;
+    let agent = device.agent.process.pid();
+    for _ in 0..5 {
+        broker.process.kill()?;
+        broker.restart(stage).await?;
+        device.agent.online(&broker).await?;
+    }
+    assert_eq!(device.agent.process.pid(), agent);
+    // A plain shell has no keeper: its session is over, and the list says so.
+    let ending = broker.ending(&terminal.session).await?;
+    ensure!(ending["text"].as_str().is_some_and(|text| text.ends_with('.')), "{ending}");
+    nothing_runs_below(&device).await?;
+    Terminal::open(&broker, &device.id).await?.ready().await
+}
