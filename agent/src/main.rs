@@ -1,1 +1,101 @@
-fn main() {}
+//! `moorline-agent`: reads its settings, runs until SIGTERM or SIGINT, leaves within five seconds.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use moorline_agent::config::{self, Config, Format, Log};
+use moorline_agent::{Problem, agent};
+use moorline_wire::Code;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// sysexits.h: something in the configuration cannot be used.
+const EX_CONFIG: u8 = 78;
+
+/// Connects this device to a Moorline broker, which can then open shells on it.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Every setting can also be given as MOORLINE_BROKER__URL=... in the environment."
+)]
+struct Arguments {
+    /// A file with settings (TOML)
+    #[arg(long, value_name = "FILE", env = "MOORLINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// One setting, such as broker.url=wss://broker.example
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print every effective setting with its origin, and stop
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    match start(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            let _ = writeln!(std::io::stderr(), "moorline-agent: {} ({})", problem, problem.code);
+            ExitCode::from(if problem.code == Code::BAD_CONFIG { EX_CONFIG } else { 1 })
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<(), Problem> {
+    let (config, layers) = Config::load(arguments.config.as_deref(), &arguments.set)?;
+    if arguments.check {
+        // Who reads it may stop reading.
+        let _ = config::show(&layers, &mut std::io::stdout().lock());
+        return Ok(());
+    }
+    start_logging(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("agent")
+        .build()
+        .map_err(|err| Problem::new(Code::INTERNAL).saying("cannot start the runtime").because(err))?;
+    let ended = runtime.block_on(async {
+        let leave = leave_on_signals()?;
+        agent::run(config, leave).await
+    });
+    // Whatever still runs is past its limit.
+    runtime.shutdown_background();
+    ended
+}
+
+fn start_logging(log: &Log) {
+    // `Config` has parsed the filter before.
+    let filter = tracing_subscriber::EnvFilter::new(&log.filter);
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        Format::Text => logging.init(),
+        Format::Json => logging.json().init(),
+    }
+}
+
+/// Cancelled at the first SIGTERM or SIGINT. A second one finds the default: it ends the process.
+fn leave_on_signals() -> Result<CancellationToken, Problem> {
+    let trouble = |err| Problem::new(Code::INTERNAL).saying("cannot listen for signals").because(err);
+    let mut terminate = signal(SignalKind::terminate()).map_err(trouble)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(trouble)?;
+    let leave = CancellationToken::new();
+    let told = leave.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if told.is_cancelled() {
+                std::process::exit(1);
+            }
+            tracing::info!("leaving");
+            told.cancel();
+        }
+    });
+    Ok(leave)
+}

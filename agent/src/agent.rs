@@ -1,0 +1,158 @@
+//! The running agent: what is prepared once, and what serves the streams of the link.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use moorline_link_io::LinkStream;
+use moorline_wire::Code;
+use moorline_wire::link::Target;
+use russh::keys::PublicKey;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Mode};
+use crate::connection::{self, Dialer, InstallKey};
+use crate::identity::{Identity, StateDir};
+use crate::sshd::{EmbeddedSshd, UserCa};
+use crate::{Problem, clock, host_keys, tunnel};
+
+/// What is prepared once.
+pub struct Agent {
+    /// The settings.
+    pub config: Config,
+    /// Who this device is.
+    pub identity: Identity,
+    /// The pinned CA of the broker.
+    pub user_ca: UserCa,
+    state: StateDir,
+    service: Service,
+}
+
+/// Which SSH server answers.
+enum Service {
+    Embedded { sshd: EmbeddedSshd, host_key: String },
+    System,
+}
+
+impl Agent {
+    /// Reads or makes what the state folder holds. The second value is the work that ends what
+    /// sessions leave behind; it is to be driven until it is done.
+    pub fn new(config: Config) -> Result<(Self, impl Future<Output = ()> + Send + 'static), Problem> {
+        let state = StateDir::open(&config.state_dir)?;
+        let identity = state.identity()?;
+        let user_ca = UserCa::default();
+        if let Some(ca) = state.user_ca()? {
+            user_ca.set(&ca);
+        }
+        let (service, burials) = match config.sshd.mode {
+            Mode::System => (Service::System, None),
+            Mode::Embedded => {
+                let key = state.host_key()?;
+                let host_key = public_line(key.public_key())?;
+                let (embedded, limits, timing) = (&config.embedded, &config.limits, &config.timing);
+                let (sshd, burials) = EmbeddedSshd::new(key, user_ca.clone(), embedded, limits, timing);
+                (Service::Embedded { sshd, host_key }, Some(burials))
+            }
+        };
+        let agent = Self { config, identity, user_ca, state, service };
+        agent.install_key()?;
+        let burials = async move {
+            if let Some(burials) = burials {
+                burials.await;
+            }
+        };
+        Ok((agent, burials))
+    }
+
+    /// Serves one stream of the link until its end. When the future is dropped, the stream is reset.
+    pub fn serve(&self, stream: LinkStream, target: Target) -> impl Future<Output = ()> + Send + 'static {
+        let sshd = match &self.service {
+            Service::Embedded { sshd, .. } => Some(sshd.clone()),
+            Service::System => None,
+        };
+        let (address, connect) = (self.config.sshd.address.clone(), self.config.timing.sshd_connect);
+        async move {
+            match (target, sshd) {
+                (Target::Sshd, Some(sshd)) => sshd.serve(stream).await,
+                (Target::Sshd, None) => tunnel::run(stream, &address, connect).await,
+                // A later version's; this one has no keeper to control.
+                (Target::KeeperControl, _) => stream.reset(Code::UNKNOWN),
+            }
+        }
+    }
+
+    /// The sshd's public host keys, for the broker to pin.
+    pub async fn host_keys(&self) -> Result<Vec<String>, Problem> {
+        match &self.service {
+            Service::Embedded { host_key, .. } => Ok(vec![host_key.clone()]),
+            Service::System => host_keys::of_the_system(&self.config.sshd, &self.config.timing).await,
+        }
+    }
+
+    /// The install key, if one is configured and its file is there. (A file that is not there yet may
+    /// come: in a demonstration the broker makes it.)
+    pub fn install_key(&self) -> Result<Option<InstallKey>, Problem> {
+        let Some(file) = &self.config.install_key_file else { return Ok(None) };
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => zeroize::Zeroizing::new(text),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(file = %file.display(), "the install key is not there (yet)");
+                return Ok(None);
+            }
+            Err(err) => {
+                return Err(Problem::setting("install_key_file", format!("{}: {err}", file.display())));
+            }
+        };
+        let why = "is not an install key: one line of base64, at least 32 bytes";
+        let wrong = || Problem::setting("install_key_file", format!("{} {why}", file.display()));
+        InstallKey::parse(&text).map(Some).ok_or_else(wrong)
+    }
+
+    /// Pins the broker's CA, in the state folder and for the sessions to come.
+    pub fn pin(&self, ca: &PublicKey) -> Result<(), Problem> {
+        self.state.pin_user_ca(ca)?;
+        self.user_ca.set(ca);
+        let fingerprint = ca.fingerprint(Default::default());
+        tracing::info!(ca = %fingerprint, "enrolled with the broker: its CA is trusted from now on");
+        Ok(())
+    }
+}
+
+fn public_line(key: &PublicKey) -> Result<String, Problem> {
+    key.to_openssh().map_err(|err| Problem::new(Code::INTERNAL).because(err))
+}
+
+/// Runs until it is told to leave, then ends all sessions, within the limit for it.
+pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem> {
+    let limit = config.timing.leave;
+    let dialer = Dialer::new(&config)?;
+    let (agent, burials) = Agent::new(config)?;
+    tracing::info!(
+        device = %agent.identity.device(),
+        name = agent.config.name,
+        broker = %agent.config.broker,
+        sshd = agent.config.sshd.mode.as_str(),
+        "agent started"
+    );
+    let agent = Arc::new(agent);
+    let connected = agent.clone();
+    let leaving = leave.clone();
+    let connection = async move {
+        connection::run(&connected, &dialer, &leaving).await;
+        if let Service::Embedded { sshd, .. } = &connected.service {
+            sshd.close();
+        }
+        drop(connected);
+    };
+    drop(agent);
+    let deadline = async {
+        leave.cancelled().await;
+        // A little earlier than the limit, so that the process is gone by then.
+        clock::pass(limit.mul_f64(0.9)).await;
+    };
+    tokio::select! {
+        _ = async { tokio::join!(connection, burials) } => tracing::info!("left"),
+        () = deadline => tracing::warn!("left before everything was ended"),
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! How long to wait before dialling again: a random part ("full jitter") of a time that doubles, so
+//! that ten thousand devices do not come back in one second.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Timing;
+
+/// What happened to a connection, as far as waiting is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stood since then, and broke.
+    Broke {
+        /// Since when it had stood.
+        since: Instant,
+        /// Whether its link can still be resumed: then people are waiting.
+        resumable: bool,
+    },
+    /// The broker could not be reached, or the greeting failed.
+    Failed,
+    /// The broker does not want this device, which only a person can change.
+    Refused,
+    /// The broker said when to come back.
+    Told(Duration),
+}
+
+/// The waits, and how far they have grown.
+#[derive(Debug)]
+pub struct Backoff {
+    timing: Timing,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Nothing has failed yet.
+    pub fn new(timing: &Timing) -> Self {
+        Self { timing: timing.clone(), failures: 0 }
+    }
+
+    /// How long to wait now. `random` is from 0 up to 1.
+    pub fn after(&mut self, now: Instant, outcome: Outcome, random: f64) -> Duration {
+        match outcome {
+            // Exactly when it was said: the broker has spread the devices itself.
+            Outcome::Told(wait) => return wait.min(self.timing.backoff_refused),
+            Outcome::Broke { since, resumable } => {
+                let was_stable = now.saturating_duration_since(since) >= self.timing.stable_after;
+                if was_stable || (resumable && self.failures == 0) {
+                    self.failures = 0;
+                }
+            }
+            Outcome::Failed | Outcome::Refused => {}
+        }
+        let most =
+            if outcome == Outcome::Refused { self.timing.backoff_refused } else { self.timing.backoff_max };
+        let grown = self.timing.backoff_min.saturating_mul(1 << self.failures.min(20));
+        self.failures += 1;
+        grown.min(most).mul_f64(random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    fn backoff() -> Backoff {
+        Backoff::new(&Settings::default().timing)
+    }
+
+    fn longest(backoff: &mut Backoff, outcome: Outcome) -> u128 {
+        backoff.after(Instant::now(), outcome, 1.0).as_millis()
+    }
+
+    #[test]
+    fn the_longest_wait_doubles_up_to_its_limit_and_a_random_part_is_taken() {
+        let mut waits = backoff();
+        let grown: Vec<u128> = (0..9).map(|_| longest(&mut waits, Outcome::Failed)).collect();
+        assert_eq!(grown, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000]);
+        assert_eq!(waits.after(Instant::now(), Outcome::Failed, 0.5), Duration::from_millis(7500));
+        assert_eq!(waits.after(Instant::now(), Outcome::Failed, 0.0), Duration::ZERO);
+        for _ in 0..100 {
+            assert!(longest(&mut waits, Outcome::Failed) <= 15_000);
+        }
+    }
+
+    #[test]
+    fn a_stable_connection_starts_the_waits_anew_and_a_short_one_does_not() {
+        let now = Instant::now();
+        let (stable, short) = (now + Duration::from_secs(60), now + Duration::from_secs(59));
+        let broke = Outcome::Broke { since: now, resumable: true };
+        let mut waits = backoff();
+        for _ in 0..5 {
+            waits.after(now, Outcome::Failed, 1.0);
+        }
+        assert_eq!(waits.after(short, broke, 1.0).as_millis(), 8000);
+        assert_eq!(waits.after(stable, broke, 1.0).as_millis(), 250);
+    }
+
+    #[test]
+    fn a_refused_device_tries_slowly_and_a_told_one_when_it_was_told() {
+        let mut waits = backoff();
+        let longest = (0..20).map(|_| longest(&mut waits, Outcome::Refused)).max();
+        assert_eq!(longest, Some(60_000));
+        let told = Outcome::Told(Duration::from_millis(3456));
+        assert_eq!(waits.after(Instant::now(), told, 0.1), Duration::from_millis(3456));
+        let told = Outcome::Told(Duration::from_secs(1_000_000));
+        assert_eq!(waits.after(Instant::now(), told, 0.1), Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,129 @@
+//! What lasts while WebSockets come and go: the link, its resume token, and the tasks of its streams.
+
+use std::future::Future;
+use std::time::Duration;
+
+use moorline_link_io::{Event, LinkHandle};
+use moorline_wire::Code;
+use moorline_wire::link::greeting::Welcome;
+use moorline_wire::link::{Attach, Class, Config as LinkConfig, Input, Output, Role, Violation};
+use tokio::task::JoinSet;
+
+use crate::agent::Agent;
+use crate::clock;
+
+/// Windows as DESIGN section 4 has them: a terminal needs no more, and a bulk stream learns.
+const WINDOW_INTERACTIVE: u32 = 256 * 1024;
+const WINDOW_BULK_MAX: u32 = 2 * 1024 * 1024;
+
+/// The link and what belongs to it.
+pub struct Bond {
+    /// The machine.
+    pub link: LinkHandle,
+    /// Its streams. Dropped, they are cancelled.
+    pub streams: JoinSet<()>,
+    /// Shows the broker that we have this link.
+    pub resume: String,
+    lost: bool,
+}
+
+impl Bond {
+    /// A new link, as the broker's welcome wants it.
+    pub fn new(welcome: &Welcome, streams_max: usize) -> Self {
+        let link = LinkHandle::new(Role::Agent, link_config(welcome, streams_max), clock::now());
+        Self { link, streams: JoinSet::new(), resume: welcome.resume.clone(), lost: false }
+    }
+
+    /// Whether the link is beyond resuming.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// A WebSocket stands.
+    pub fn connected(&mut self, attach: Attach, resume: &str) -> Result<(), Violation> {
+        resume.clone_into(&mut self.resume);
+        self.link.handle(clock::now(), Input::Connected(attach))
+    }
+
+    /// The WebSocket is gone.
+    pub fn disconnected(&mut self) {
+        if let Err(violation) = self.link.handle(clock::now(), Input::Disconnected) {
+            tracing::error!(what = violation.what, "the link does not take its disconnection");
+            self.lost = true;
+        }
+    }
+
+    /// Acts upon an event; gives back what is the WebSocket's business.
+    pub fn take(&mut self, event: Event, agent: &Agent) -> Option<Output> {
+        match event {
+            Event::Opened { stream, target, class } => {
+                tracing::debug!(stream = %stream.id(), ?target, bulk = class == Class::Bulk, "the broker opened a stream");
+                self.streams.spawn(agent.serve(stream, target));
+                None
+            }
+            Event::Link(output) => {
+                match &output {
+                    Output::Unstable => tracing::info!("nothing was heard from the broker for a while"),
+                    Output::Steady => tracing::info!("the broker is heard again"),
+                    Output::Rtt(rtt) => tracing::trace!(?rtt, "round trip"),
+                    Output::GoingAway { come_back_after } => {
+                        tracing::info!(?come_back_after, "the broker goes away");
+                    }
+                    Output::Lost => {
+                        tracing::info!("the link could not be resumed in time; its sessions are over");
+                        self.lost = true;
+                    }
+                    _ => {}
+                }
+                Some(output)
+            }
+        }
+    }
+
+    /// Keeps the link's time while there is no WebSocket, until `io` is done.
+    pub async fn while_away<T>(&mut self, agent: &Agent, io: impl Future<Output = T>) -> T {
+        tokio::pin!(io);
+        loop {
+            while let Some(event) = self.link.poll_event() {
+                self.take(event, agent);
+            }
+            if self.lost {
+                self.streams.abort_all();
+            }
+            tokio::select! {
+                done = &mut io => return done,
+                () = self.link.stirred() => {}
+                () = clock::until(self.link.poll_timeout()) => self.link.handle_timeout(clock::now()),
+                Some(_) = self.streams.join_next() => {}
+            }
+        }
+    }
+}
+
+fn link_config(welcome: &Welcome, streams_max: usize) -> LinkConfig {
+    // The broker decides, within what keeps the link alive on any network.
+    let duration = |ms: u32, least: u32, most: u32| Duration::from_millis(ms.clamp(least, most).into());
+    let dead_after = duration(welcome.dead_ms, 1_000, 120_000);
+    LinkConfig {
+        window_interactive: WINDOW_INTERACTIVE,
+        window_bulk_max: WINDOW_BULK_MAX,
+        streams_max,
+        ping_every: duration(welcome.ping_ms, 100, 60_000),
+        unstable_after: dead_after.mul_f64(2.0 / 3.0),
+        dead_after,
+        resume_within: duration(welcome.resume_within_ms, 0, 3_600_000),
+    }
+}
+
+/// Codes after which only a person can help.
+pub fn needs_a_person(code: Code) -> bool {
+    [
+        Code::NOT_ENROLLED,
+        Code::BAD_SIGNATURE,
+        Code::EVICTED,
+        Code::BROKER_UNTRUSTED,
+        Code::VERSION,
+        Code::POLICY,
+    ]
+    .contains(&code)
+}

@@ -1,0 +1,155 @@
+//! Drives the link over one WebSocket until it breaks.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{Sink, Stream};
+use moorline_link_io::LinkHandle;
+use moorline_wire::Code;
+use moorline_wire::link::{Input, Output};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_util::sync::CancellationToken;
+
+use super::bond::Bond;
+use super::dial::Socket;
+use crate::agent::Agent;
+use crate::clock;
+
+/// How long the other side may take to hear that we close.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// Why a WebSocket is no longer driven.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It broke, or was closed with this code.
+    Broke(Code),
+    /// The broker goes away and said when to come back.
+    GoingAway(Duration),
+    /// We leave.
+    Left,
+}
+
+/// One thing that happened.
+enum Happened {
+    Frame(bytes::Bytes),
+    Broke(Code),
+    Leave,
+    Time,
+    Nothing,
+}
+
+/// The WebSocket, and whether it holds something that is not written yet.
+struct Line {
+    socket: Socket,
+    unflushed: bool,
+}
+
+/// Drives the link until the WebSocket breaks or we leave.
+pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &CancellationToken) -> Ended {
+    let mut line = Line { socket, unflushed: false };
+    let mut back = None;
+    loop {
+        while let Some(event) = bond.link.poll_event() {
+            match bond.take(event, agent) {
+                Some(Output::GoingAway { come_back_after }) => back = Some(come_back_after),
+                Some(Output::Close(code)) => {
+                    line.close(code, code.sentence()).await;
+                    return Ended::Broke(code);
+                }
+                _ => {}
+            }
+        }
+        let happened = tokio::select! {
+            biased;
+            () = leave.cancelled() => Happened::Leave,
+            happened = std::future::poll_fn(|cx| line.poll(cx, &bond.link)) => happened,
+            () = bond.link.stirred() => Happened::Nothing,
+            () = clock::until(bond.link.poll_timeout()) => Happened::Time,
+            Some(_) = bond.streams.join_next() => Happened::Nothing,
+        };
+        match happened {
+            Happened::Frame(frame) => {
+                if let Err(violation) = bond.link.handle(clock::now(), Input::Frame(frame)) {
+                    tracing::warn!(code = %violation.code, what = violation.what, "the broker broke a rule of the link");
+                    line.close(violation.code, violation.what).await;
+                    return Ended::Broke(violation.code);
+                }
+            }
+            Happened::Time => bond.link.handle_timeout(clock::now()),
+            Happened::Nothing => {}
+            Happened::Broke(code) => return back.map_or(Ended::Broke(code), Ended::GoingAway),
+            Happened::Leave => {
+                bond.streams.shutdown().await;
+                line.say_goodbye(&bond.link).await;
+                return Ended::Left;
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Sends what the link has as far as the WebSocket takes it; ready with a message, or the end.
+    fn poll(&mut self, cx: &mut Context<'_>, link: &LinkHandle) -> Poll<Happened> {
+        if let Poll::Ready(code) = self.poll_send(cx, link) {
+            return Poll::Ready(Happened::Broke(code));
+        }
+        loop {
+            let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(message)) => message,
+                Some(Err(err)) => {
+                    tracing::debug!(%err, "the WebSocket broke");
+                    return Poll::Ready(Happened::Broke(Code::LINK_DEAD));
+                }
+                None => return Poll::Ready(Happened::Broke(Code::LINK_DEAD)),
+            };
+            match message {
+                Message::Binary(frame) => return Poll::Ready(Happened::Frame(frame)),
+                Message::Close(frame) => {
+                    return Poll::Ready(Happened::Broke(super::closed_with(frame.as_ref())));
+                }
+                Message::Ping(_) | Message::Pong(_) => self.unflushed = true,
+                Message::Text(_) | Message::Frame(_) => return Poll::Ready(Happened::Broke(Code::PROTOCOL)),
+            }
+        }
+    }
+
+    /// Ready only when the WebSocket is broken. What it does not take stays in the link, where more
+    /// urgent bytes can still go ahead of it.
+    fn poll_send(&mut self, cx: &mut Context<'_>, link: &LinkHandle) -> Poll<Code> {
+        let broken = |_| Code::LINK_DEAD;
+        loop {
+            if let Err(code) = ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken) {
+                return Poll::Ready(code);
+            }
+            let Some(frame) = link.poll_transmit(clock::now()) else { break };
+            if let Err(code) = Pin::new(&mut self.socket).start_send(Message::Binary(frame)).map_err(broken) {
+                return Poll::Ready(code);
+            }
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            if let Err(code) = ready!(Pin::new(&mut self.socket).poll_flush(cx)).map_err(broken) {
+                return Poll::Ready(code);
+            }
+            self.unflushed = false;
+        }
+        Poll::Pending
+    }
+
+    async fn close(&mut self, code: Code, reason: &str) {
+        let frame = CloseFrame { code: code.number().into(), reason: reason.into() };
+        let _ = clock::within(CLOSING, "closing the WebSocket", self.socket.close(Some(frame))).await;
+    }
+
+    /// Sends the resets of our streams, then closes.
+    async fn say_goodbye(&mut self, link: &LinkHandle) {
+        let send = std::future::poll_fn(|cx| match self.poll_send(cx, link) {
+            Poll::Pending if self.unflushed => Poll::Pending,
+            _ => Poll::Ready(()),
+        });
+        let _ = clock::within(CLOSING, "sending the last frames", send).await;
+        self.close(Code::CANCELLED, "the agent stops").await;
+    }
+}

@@ -1,0 +1,159 @@
+//! The WebSocket under the link, and how it comes back when it breaks.
+//!
+//! `dial` opens one, `greet` says who we are, `drive` moves the link's frames over it until it breaks,
+//! `bond` is what lasts meanwhile, `backoff` says when to try again.
+
+use moorline_wire::Code;
+use moorline_wire::link::Attach;
+use moorline_wire::link::greeting::Welcome;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_util::sync::CancellationToken;
+
+mod backoff;
+mod bond;
+mod dial;
+mod drive;
+mod greet;
+mod proxy;
+
+pub use dial::{DialError, Dialer, Socket};
+pub use greet::{GreetingError, InstallKey};
+
+use backoff::{Backoff, Outcome};
+use bond::Bond;
+use drive::Ended;
+
+use crate::agent::Agent;
+use crate::clock;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Greeting(#[from] GreetingError),
+    #[error(transparent)]
+    Late(#[from] clock::TooLate),
+    #[error("the broker resumes a link that is over here")]
+    OutOfStep,
+}
+
+/// Keeps a connection to the broker until it is time to leave.
+pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
+    let mut backoff = Backoff::new(&agent.config.timing);
+    let mut bond: Option<Bond> = None;
+    let mut wait = std::time::Duration::ZERO;
+    loop {
+        let resume = bond.as_ref().map(|bond| bond.resume.clone());
+        let attempt = async {
+            clock::pass(wait).await;
+            connect(agent, dialer, resume.as_deref()).await
+        };
+        let connected = tokio::select! {
+            biased;
+            () = leave.cancelled() => return,
+            connected = away(&mut bond, agent, attempt) => connected,
+        };
+        let outcome = match connected
+            .and_then(|(socket, welcome)| Ok((socket, take_up(&mut bond, &welcome, agent)?)))
+        {
+            Ok((socket, bond)) => {
+                let since = clock::now();
+                let ended = drive::drive(socket, bond, agent, leave).await;
+                bond.disconnected();
+                match ended {
+                    Ended::Left => return,
+                    Ended::GoingAway(back) => Outcome::Told(back),
+                    Ended::Broke(code) => {
+                        tracing::info!(%code, stood = ?clock::now() - since, "the connection to the broker broke");
+                        broke(code, since)
+                    }
+                }
+            }
+            Err(failure) => failed(&failure),
+        };
+        wait = backoff.after(clock::now(), outcome, rand::random());
+        tracing::debug!(?wait, "dialling again after a while");
+    }
+}
+
+/// Keeps the link's time, if there is one, until `io` is done; a link that is over is given up.
+async fn away<T>(bond: &mut Option<Bond>, agent: &Agent, io: impl Future<Output = T>) -> T {
+    let Some(kept) = bond else { return io.await };
+    let done = kept.while_away(agent, io).await;
+    if kept.is_lost() {
+        *bond = None;
+    }
+    done
+}
+
+async fn connect(agent: &Agent, dialer: &Dialer, resume: Option<&str>) -> Result<(Socket, Welcome), Failure> {
+    let mut socket = dialer.dial().await?;
+    let greeting = greet::greet(&mut socket, agent, resume);
+    let welcome = clock::within(agent.config.timing.greeting, "the greeting", Box::pin(greeting)).await??;
+    Ok((socket, welcome))
+}
+
+/// The link that goes on, or a new one.
+fn take_up<'a>(
+    bond: &'a mut Option<Bond>,
+    welcome: &Welcome,
+    agent: &Agent,
+) -> Result<&'a mut Bond, Failure> {
+    let attach = match bond {
+        None if welcome.resumed => return Err(Failure::OutOfStep),
+        Some(_) if welcome.resumed => Attach::Resumed,
+        _ => Attach::Fresh,
+    };
+    if attach == Attach::Fresh {
+        // Streams of a former link are cancelled here, and with them their sessions.
+        *bond = Some(Bond::new(welcome, agent.config.limits.streams));
+    }
+    let taken = bond.as_mut().expect("a link was there or was just made");
+    taken.connected(attach, &welcome.resume).map_err(|violation| GreetingError::Violation(violation))?;
+    tracing::info!(epoch = welcome.epoch, resumed = welcome.resumed, "connected to the broker");
+    Ok(taken)
+}
+
+fn broke(code: Code, since: std::time::Instant) -> Outcome {
+    if bond::needs_a_person(code) {
+        tracing::warn!(%code, "{} {}", code.sentence(), code.remedy());
+        return Outcome::Refused;
+    }
+    Outcome::Broke { since, resumable: true }
+}
+
+/// Says what went wrong, in words of the table where there are some, and how long to wait for it.
+fn failed(failure: &Failure) -> Outcome {
+    let (code, told) = match failure {
+        Failure::Greeting(GreetingError::Refused(refused)) => (Some(refused.code), refused.retry_after_ms),
+        Failure::Greeting(GreetingError::Untrusted(_)) => (Some(Code::BROKER_UNTRUSTED), None),
+        Failure::Greeting(GreetingError::Version { .. }) | Failure::Dial(DialError::Subprotocol) => {
+            (Some(Code::VERSION), None)
+        }
+        Failure::Greeting(GreetingError::Closed(code)) => (Some(*code), None),
+        Failure::Dial(DialError::Status { retry_after, .. }) => {
+            (None, retry_after.map(|seconds| seconds.saturating_mul(1000)))
+        }
+        _ => (None, None),
+    };
+    let cause = std::error::Error::source(failure).map(ToString::to_string).unwrap_or_default();
+    match code {
+        Some(code) => {
+            tracing::warn!(%code, %failure, cause, "no connection to the broker. {}", code.remedy())
+        }
+        None => tracing::warn!(%failure, cause, "no connection to the broker"),
+    }
+    match (told, code) {
+        (Some(ms), _) => Outcome::Told(std::time::Duration::from_millis(ms.into())),
+        (None, Some(code)) if bond::needs_a_person(code) => Outcome::Refused,
+        _ => Outcome::Failed,
+    }
+}
+
+/// What a close frame says.
+fn closed_with(frame: Option<&CloseFrame>) -> Code {
+    let number = frame.map_or(0, |frame| u16::from(frame.code));
+    Code::ALL.iter().copied().find(|code| code.number() == number).unwrap_or(Code::LINK_DEAD)
+}

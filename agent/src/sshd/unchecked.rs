@@ -1,0 +1,62 @@
+//! The two things that cannot be said in safe Rust, and nothing else: what a child does between fork
+//! and exec, and the promise that a descriptor stays open while the runtime watches it.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::stdio::stdin;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{Child, Command};
+
+/// Lets the runtime watch the descriptor.
+pub fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor must stay open until the runtime stops watching it. `AsyncFd` owns it, stops
+    // watching before it drops it, and gives out nothing by which it could be closed.
+    let watched = unsafe { AsyncFd::register(fd) };
+    Ok(watched?)
+}
+
+/// What the child becomes before it runs the program.
+#[derive(Debug)]
+pub struct Becomes {
+    /// Whether its standard input is a terminal, which is then to be its controlling one.
+    pub terminal: bool,
+    /// The user to become; none when it is the same.
+    pub user: Option<User>,
+}
+
+/// Numbers only: nothing may be looked up between fork and exec.
+#[derive(Debug)]
+pub struct User {
+    /// The user.
+    pub uid: Uid,
+    /// Its first group.
+    pub gid: Gid,
+    /// All its groups.
+    pub groups: Vec<Gid>,
+}
+
+/// Starts it. Its standard input, output and error must be set already.
+pub fn spawn(mut command: Command, becomes: Becomes) -> io::Result<Child> {
+    let prepare = move || {
+        setsid()?;
+        if becomes.terminal {
+            ioctl_tiocsctty(stdin())?;
+        }
+        if let Some(user) = &becomes.user {
+            // In this order: with the user gone, so is the right to change the groups.
+            setgroups(&user.groups)?;
+            setgid(user.gid)?;
+            setuid(user.uid)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes plain
+    // system calls (setsid, ioctl, setgroups, setgid, setuid) on values prepared before the fork; it
+    // allocates nothing and takes no lock.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
