@@ -9,7 +9,6 @@
 //! - [`impostor`]: a device that is not what it says, or that sends what it should not
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
-//! - [`script`]: a script in a real Chromium, which may ask the test to do something to the world
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
 //!
@@ -22,7 +21,6 @@ pub mod inspect;
 pub mod process;
 pub mod raw;
 pub mod relay;
-pub mod script;
 pub mod sshd;
 pub mod stage;
 pub mod terminal;

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Builds Moorline and runs a broker and one device on this machine until Ctrl-C. `up.sh dev`: debug
-# builds, and the page is built again at each change. PORT picks the port; all data is under ./var.
+# builds, and the page is built again at each change. PORT picks the port; all data is under ./var
+# (MOORLINE_VAR).
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 mode="${1:-release}"
 port="${PORT:-8080}"
+var="${MOORLINE_VAR:-var}"
 case "$port" in '' | *[!0-9]*) fail "PORT is \"$port\", which is not a number" ;; esac
 children=()
 need_bundle=yes
@@ -43,26 +45,27 @@ build() {
 }
 
 prepare() {
-    mkdir -p var/demo
-    chmod 700 var var/demo
-    if [ ! -s var/demo/install.key ]; then
-        (umask 077 && head -c 32 /dev/urandom | base64 -w 0 >var/demo/install.key)
+    mkdir -p "$var/demo"
+    chmod 700 "$var" "$var/demo"
+    if [ ! -s "$var/demo/install.key" ]; then
+        (umask 077 && head -c 32 /dev/urandom | base64 | tr -d '\n' >"$var/demo/install.key")
     fi
 }
 
 run() {
-    start "$bin/moorline-broker" --config config/demo.toml --set "listen=127.0.0.1:$port"
+    start "$bin/moorline-broker" --config config/demo.toml --set "listen=127.0.0.1:$port" \
+        --set "data_dir=$var/broker" --set "enroll.install_key_file=$var/demo/install.key"
     local broker=${children[-1]}
     tests/scripts/wait.mjs "$port" broker "$broker" || exit 1
-    start "$bin/moorline-agent" --set "broker.url=ws://127.0.0.1:$port" --set broker.proxy=none --set state_dir=var/agent \
-        --set install_key_file=var/demo/install.key
+    start "$bin/moorline-agent" --set "broker.url=ws://127.0.0.1:$port" --set broker.proxy=none --set "state_dir=$var/agent" \
+        --set "install_key_file=$var/demo/install.key"
     tests/scripts/wait.mjs "$port" device "$broker" "${children[-1]}" || exit 1
     if [ "$mode" = dev ]; then
         (cd web && exec npx --no-install vite build --watch) &
         children+=($!)
     fi
     printf '\n  \033[1mMoorline is up: http://localhost:%s\033[0m\n' "$port"
-    printf '  It opens a shell on this machine. Its data is in ./var. Ctrl-C ends it.\n\n'
+    printf '  It opens a shell on this machine. Its data is in %s. Ctrl-C ends it.\n\n' "$var"
     # The first child that ends, ends all.
     local status=0
     wait -n "${children[@]}" || status=$?

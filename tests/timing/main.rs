@@ -1,2 +1,6 @@
-//! End to end.
-fn main() {}
+//! What is measured in time, memory or processes: these tests run one at a time, with the machine
+//! to themselves.
+
+mod leaks;
+mod quick;
+mod up;

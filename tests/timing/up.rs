@@ -1,0 +1,108 @@
+//! `make up`, as a stranger runs it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use moorline_tests::broker::{free_port, root};
+use moorline_tests::process::Process;
+use moorline_tests::wait::eventually;
+use moorline_tests::{Stage, inspect, once};
+use nix::sys::signal::Signal;
+
+once! {
+    make_up_comes_up_ends_with_everything_and_comes_up_again,
+    make_up_ends_when_a_part_of_it_dies,
+    make_up_on_a_taken_port_says_so,
+}
+
+/// `make up` with a folder of its own for its data.
+fn make_up(stage: &Stage, name: &str, port: u16) -> Result<Process> {
+    let mut command = Command::new("make");
+    command
+        .arg("up")
+        .current_dir(root())
+        .env("PORT", port.to_string())
+        .env("MOORLINE_VAR", stage.path("var"));
+    // What a `make` above us has set is not for this one.
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+        command.env_remove(variable);
+    }
+    Process::start(stage, name, command, false)
+}
+
+async fn is_up(stage: &Stage, name: &str, port: u16) -> Result<()> {
+    eventually(Duration::from_secs(120), "make up", async || {
+        let log = stage.log(name);
+        ensure!(log.contains(&format!("http://localhost:{port}")) && log.contains("Ctrl-C"), "{log}");
+        Ok(())
+    })
+    .await
+}
+
+/// Fails unless every process with that mark goes.
+async fn leaves_nothing(stage: &Stage) -> Result<()> {
+    let mark = stage.path("var").display().to_string();
+    eventually(Duration::from_secs(40), "every process to be gone", async || {
+        let left = inspect::marked(&mark);
+        ensure!(left.is_empty(), "{left:?} run on");
+        Ok(())
+    })
+    .await
+}
+
+async fn devices(port: u16) -> Result<serde_json::Value> {
+    Ok(reqwest::get(format!("http://127.0.0.1:{port}/api/v1/devices")).await?.json().await?)
+}
+
+async fn make_up_comes_up_ends_with_everything_and_comes_up_again(stage: &Stage) -> Result<()> {
+    let port = free_port();
+    for (name, signal) in [("first", Signal::SIGINT), ("second", Signal::SIGTERM)] {
+        let mut make = make_up(stage, name, port)?;
+        is_up(stage, name, port).await?;
+        let list = devices(port).await?;
+        ensure!(list["devices"].as_array().map(Vec::len) == Some(1), "one device, enrolled once: {list}");
+        ensure!(list["devices"][0]["state"] == "online", "{list}");
+        // As a terminal does it: the whole group hears Ctrl-C. SIGTERM is for make alone.
+        match signal {
+            Signal::SIGINT => {
+                nix::sys::signal::killpg(nix::unistd::Pid::from_raw(make.pid() as i32), signal)?
+            }
+            _ => make.signal(signal)?,
+        }
+        make.ended(Duration::from_secs(40)).await?;
+        leaves_nothing(stage).await?;
+    }
+    Ok(())
+}
+
+async fn make_up_ends_when_a_part_of_it_dies(stage: &Stage) -> Result<()> {
+    let port = free_port();
+    for (name, part) in [("broker-dies", "moorline-broker"), ("agent-dies", "moorline-agent")] {
+        let mut make = make_up(stage, name, port)?;
+        is_up(stage, name, port).await?;
+        let parts = inspect::descendants(make.pid());
+        let is_it = |pid: &&u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|comm| part.starts_with(comm.trim()))
+        };
+        let victim = parts.iter().find(is_it).copied();
+        let victim = victim.ok_or_else(|| anyhow::anyhow!("no {part} among {parts:?}"))?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim as i32), Signal::SIGKILL)?;
+        let status = make.ended(Duration::from_secs(40)).await?;
+        ensure!(!status.success(), "it ended as if all were well");
+        leaves_nothing(stage).await?;
+    }
+    Ok(())
+}
+
+async fn make_up_on_a_taken_port_says_so(stage: &Stage) -> Result<()> {
+    let port = free_port();
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    let mut make = make_up(stage, "taken", port)?;
+    let status = make.ended(Duration::from_secs(120)).await?;
+    ensure!(!status.success(), "it ended as if all were well");
+    let log = stage.log("taken");
+    ensure!(log.contains("taken by another program"), "{log}");
+    leaves_nothing(stage).await
+}
