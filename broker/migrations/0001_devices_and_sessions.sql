@@ -31,3 +31,6 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_start ON sessions (started_us DESC);
 CREATE INDEX sessions_by_device ON sessions (device, started_us DESC);
 CREATE INDEX sessions_live ON sessions (started_us) WHERE ended_us IS NULL;
+
+-- Empty but for a moment: filled to learn whether the disk takes writes again after it refused one.
+CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), filling BLOB NOT NULL);

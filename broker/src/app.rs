@@ -159,16 +159,25 @@ fn take_folder(folder: &Path) -> Result<File, Problem> {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT. Also caught: SIGXFSZ, which would end the process when a file reaches the
+/// limit of the process (`ulimit -f`); caught, the write fails and is told as such.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    _file_size: Signal,
 }
+
+/// SIGXFSZ of Linux (signal(7)).
+const FILE_SIZE: SignalKind = SignalKind::from_raw(25);
 
 impl Signals {
     fn new() -> Result<Self, Problem> {
         let listen = |kind| signal(kind).map_err(|e| Problem::new(Code::INTERNAL).because(e));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            _file_size: listen(FILE_SIZE)?,
+        })
     }
 
     async fn next(&mut self) {

@@ -2,28 +2,30 @@
 
 use std::time::Duration;
 
-use super::{Config, Timing};
+use super::{Loaded, Timing};
 
-/// Refuses settings that contradict each other; the text names both keys and values.
-pub(super) fn relations(config: &Config) -> Result<(), String> {
-    demo_is_loopback(config)?;
-    for (lower_key, lower, upper_key, upper) in ordered(&config.timing) {
+/// Refuses settings that contradict each other; the text names each key, its value and where it
+/// comes from.
+pub(super) fn relations(loaded: &Loaded) -> Result<(), String> {
+    demo_is_loopback(loaded)?;
+    for (lower_key, lower, upper_key, upper) in ordered(&loaded.config.timing) {
         if lower >= upper {
-            return Err(format!(
-                "timing.{lower_key} = {} must be less than timing.{upper_key} = {}.",
-                humantime::format_duration(lower),
-                humantime::format_duration(upper)
-            ));
+            return Err(format!("{} must be less than {}.", loaded.told(lower_key), loaded.told(upper_key)));
         }
     }
-    bounds(config)
+    bounds(loaded)
 }
 
 /// Each pair: the first must be less than the second.
 fn ordered(timing: &Timing) -> Vec<(&'static str, Duration, &'static str, Duration)> {
     macro_rules! pairs {
         ($($lower:ident < $upper:ident,)*) => {
-            vec![$((stringify!($lower), timing.$lower, stringify!($upper), timing.$upper)),*]
+            vec![$((
+                concat!("timing.", stringify!($lower)),
+                timing.$lower,
+                concat!("timing.", stringify!($upper)),
+                timing.$upper,
+            )),*]
         };
     }
     pairs![
@@ -39,45 +41,39 @@ fn ordered(timing: &Timing) -> Vec<(&'static str, Duration, &'static str, Durati
     ]
 }
 
-fn demo_is_loopback(config: &Config) -> Result<(), String> {
+fn demo_is_loopback(loaded: &Loaded) -> Result<(), String> {
+    let config = &loaded.config;
     if config.demo && !config.listen.ip().is_loopback() {
         return Err(format!(
-            "demo = true gives everyone who reaches the broker a shell without a login, so listen = {} must be \
-             a loopback address such as 127.0.0.1:8080.",
-            config.listen
+            "{} gives everyone who reaches the broker a shell without a login, so {} must be a loopback address \
+             such as 127.0.0.1:8080.",
+            loaded.told("demo"),
+            loaded.told("listen")
         ));
     }
     Ok(())
 }
 
-fn bounds(config: &Config) -> Result<(), String> {
+fn bounds(loaded: &Loaded) -> Result<(), String> {
+    let config = &loaded.config;
     // A zero in either section is a wait that is over at once, or a thing that never fits.
-    for (key, value) in config.timing.shown() {
-        if value == "\"0s\"" {
-            return Err(format!("{key} = 0s must be more than nothing."));
-        }
-    }
-    for (key, value) in config.limits.shown() {
-        if matches!(value.as_str(), "0" | "\"0B\"") {
-            return Err(format!("{key} = {} must be at least 1.", value.trim_matches('"')));
+    for (key, value) in config.timing.shown().into_iter().chain(config.limits.shown()) {
+        if matches!(value.as_str(), "0" | "\"0s\"" | "\"0B\"") {
+            return Err(format!("{} must be more than nothing.", loaded.told(key)));
         }
     }
     if config.timing.certificate > Duration::from_secs(300) {
-        return Err(format!(
-            "timing.certificate = {} must not be more than 5m.",
-            humantime::format_duration(config.timing.certificate)
-        ));
+        return Err(format!("{} must not be more than 5m.", loaded.told("timing.certificate")));
     }
-    let (window, ring) = (config.limits.window, config.limits.ring);
-    if window > ring {
+    if config.limits.window > config.limits.ring {
         return Err(format!(
-            "limits.window = {} bytes must not be more than limits.ring = {} bytes: a viewer is sent again from the ring.",
-            window.bytes(),
-            ring.bytes()
+            "{} must not be more than {}: a viewer is sent again from the ring.",
+            loaded.told("limits.window"),
+            loaded.told("limits.ring")
         ));
     }
     if config.name.is_empty() || config.name.len() > 64 || config.name.chars().any(char::is_control) {
-        return Err(format!("name = {:?} must have 1 to 64 printable characters.", config.name));
+        return Err(format!("{} must have 1 to 64 printable characters.", loaded.told("name")));
     }
     Ok(())
 }

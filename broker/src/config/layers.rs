@@ -65,6 +65,13 @@ impl Loaded {
         });
         lines.collect()
     }
+
+    /// One setting with its value and its origin, for a refusal.
+    pub(super) fn told(&self, key: &str) -> String {
+        let shown = self.config.shown();
+        let value = shown.iter().find(|(declared, _)| *declared == key).map_or("", |(_, value)| value);
+        format!("{key} = {value} ({})", self.origins.get(key).unwrap_or(&Origin::Default))
+    }
 }
 
 /// Puts the layers together and checks the result.
@@ -80,7 +87,7 @@ pub fn load(layers: &Layers) -> Result<Loaded, Problem> {
             .ok_or_else(|| refused(format!("--set {pair} is not of the form KEY=VALUE.")))?;
         loaded.take(key.trim(), &Raw::text(value), Origin::CommandLine)?;
     }
-    check::relations(&loaded.config).map_err(refused)?;
+    check::relations(&loaded).map_err(refused)?;
     Ok(loaded)
 }
 

@@ -174,21 +174,30 @@ fn a_value_of_another_kind_is_refused_with_what_is_expected() {
 #[test]
 fn settings_that_contradict_each_other_are_refused_with_both_keys_and_values() {
     for (set, words) in [
-        ("timing.link_unstable=20s", "timing.link_unstable = 20s must be less than timing.link_dead = 15s."),
+        (
+            "timing.link_unstable=20s",
+            "timing.link_unstable = \"20s\" (--set) must be less than timing.link_dead = \"15s\" (default).",
+        ),
         (
             "timing.link_resume_within=15s",
-            "timing.link_dead = 15s must be less than timing.link_resume_within = 15s.",
+            "timing.link_dead = \"15s\" (default) must be less than timing.link_resume_within = \"15s\" (--set).",
         ),
-        ("timing.user_ping=1m", "timing.user_ping = 1m must be less than timing.user_dead = 45s."),
-        ("timing.ssh_auth=15s", "timing.ssh_auth = 15s must be less than timing.ssh_handshake = 15s."),
-        ("timing.certificate=6m", "timing.certificate = 6m must not be more than 5m."),
+        (
+            "timing.user_ping=1m",
+            "timing.user_ping = \"1m\" (--set) must be less than timing.user_dead = \"45s\" (default).",
+        ),
+        (
+            "timing.ssh_auth=15s",
+            "timing.ssh_auth = \"15s\" (--set) must be less than timing.ssh_handshake = \"15s\" (default).",
+        ),
+        ("timing.certificate=6m", "timing.certificate = \"6m\" (--set) must not be more than 5m."),
         (
             "limits.window=2MiB",
-            "limits.window = 2097152 bytes must not be more than limits.ring = 1048576 bytes",
+            "limits.window = \"2MiB\" (--set) must not be more than limits.ring = \"1MiB\" (default): a viewer",
         ),
-        ("name=", "name = \"\" must have 1 to 64 printable characters."),
-        ("limits.mailbox=0", "limits.mailbox = 0 must be at least 1."),
-        ("timing.hello=0s", "timing.hello = 0s must be more than nothing."),
+        ("name=", "name = \"\" (--set) must have 1 to 64 printable characters."),
+        ("limits.mailbox=0", "limits.mailbox = 0 (--set) must be more than nothing."),
+        ("timing.hello=0s", "timing.hello = \"0s\" (--set) must be more than nothing."),
     ] {
         let text = refusal(with_set(&[set]));
         assert!(text.starts_with(words), "{set}: {text}");

@@ -101,7 +101,7 @@ impl Store {
             .await
             .map(drop)
         };
-        self.measured("enroll", call).await
+        self.written("enroll", call).await
     }
 
     /// Keeps what a greeting told. A name that a person gave stays.
@@ -122,7 +122,7 @@ impl Store {
             .await
             .map(drop)
         };
-        self.measured("seen", call).await
+        self.written("seen", call).await
     }
 
     /// Keeps other host keys than the pinned ones, until somebody accepts them; `None` when the
@@ -136,7 +136,7 @@ impl Store {
                 .await
                 .map(drop)
         };
-        self.measured("offered_host_keys", call).await
+        self.written("offered_host_keys", call).await
     }
 
     /// Pins the host keys that the device offered. `false`: it had offered none.
@@ -151,7 +151,7 @@ impl Store {
             .await
             .map(|done| done.rows_affected() > 0)
         };
-        self.measured("accept_host_keys", call).await
+        self.written("accept_host_keys", call).await
     }
 
     /// Gives a device a name that its agent does not change any more.
@@ -163,7 +163,7 @@ impl Store {
                 .execute(&self.pool)
                 .await
         };
-        match self.measured("rename", call).await?.rows_affected() {
+        match self.written("rename", call).await?.rows_affected() {
             0 => Err(Problem::new(Code::UNKNOWN_DEVICE)),
             _ => Ok(()),
         }
@@ -178,7 +178,7 @@ impl Store {
                 .await
                 .map(|done| done.rows_affected() > 0)
         };
-        self.measured("forget", call).await
+        self.written("forget", call).await
     }
 }
 

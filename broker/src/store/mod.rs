@@ -4,6 +4,8 @@
 //! DISK_FULL or STORE_FAILED; its cause goes to the log. The store knows no actors and no HTTP.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moorline_wire::Code;
@@ -31,6 +33,8 @@ pub struct Store {
     pool: SqlitePool,
     limit: Duration,
     metrics: Metrics,
+    /// The last write failed: until one succeeds, that the store can be read says little.
+    refuses_writes: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -48,7 +52,12 @@ impl Store {
             .busy_timeout(timing.store.mul_f32(0.8));
         // Five readers beside one writer; more would only wait for the same lock.
         let pool = SqlitePoolOptions::new().max_connections(6).acquire_timeout(timing.store);
-        let store = Self { pool: pool.connect_lazy_with(options), limit: timing.store, metrics };
+        let store = Self {
+            pool: pool.connect_lazy_with(options),
+            limit: timing.store,
+            metrics,
+            refuses_writes: Arc::default(),
+        };
         store.migrate().await?;
         Ok(store)
     }
@@ -63,8 +72,18 @@ impl Store {
         self.measured("migrate", migrations).await
     }
 
-    /// Whether the store answers.
+    /// Whether the store answers, and takes writes if it refused the last one.
     pub async fn answers(&self) -> Result<(), Problem> {
+        if self.refuses_writes.load(Ordering::Relaxed) {
+            // More than any row needs: on a full disk a small write may still find a place.
+            let write = async {
+                sqlx::query("INSERT OR REPLACE INTO probe (id, filling) VALUES (1, zeroblob(65536))")
+                    .execute(&self.pool)
+                    .await?;
+                sqlx::query("DELETE FROM probe").execute(&self.pool).await.map(drop)
+            };
+            return self.written("probe", write).await;
+        }
         let one = async { sqlx::query("SELECT 1").execute(&self.pool).await.map(drop) };
         self.measured("answers", one).await
     }
@@ -72,6 +91,17 @@ impl Store {
     /// Writes what is pending into the main file and closes it.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Every write goes through here: whether it was taken is remembered for [`Store::answers`].
+    async fn written<T>(
+        &self,
+        op: &'static str,
+        call: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Problem> {
+        let outcome = self.measured(op, call).await;
+        self.refuses_writes.store(outcome.is_err(), Ordering::Relaxed);
+        outcome
     }
 
     /// Every call goes through here: limited, measured, its failure put into words.

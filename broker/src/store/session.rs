@@ -72,7 +72,7 @@ impl Store {
             .await
             .map(drop)
         };
-        self.measured("session_started", call).await
+        self.written("session_started", call).await
     }
 
     /// Keeps why a session ended. The first ending counts.
@@ -91,7 +91,7 @@ impl Store {
                 .await
                 .map(drop)
         };
-        self.measured("session_ended", call).await
+        self.written("session_ended", call).await
     }
 
     /// The session of that id.
@@ -143,7 +143,7 @@ impl Store {
                 .await
                 .map(|done| done.rows_affected())
         };
-        self.measured("end_leftovers", call).await
+        self.written("end_leftovers", call).await
     }
 }
 

@@ -1,1 +1,280 @@
-//! Tests of the store.
+//! The store on a real file: what it keeps, and what it says when the disk or another process is in the way.
+
+use std::os::unix::fs::PermissionsExt;
+
+use moorline_wire::{DeviceId, Ending, Exit, SessionId};
+
+use super::*;
+use crate::config::Config;
+
+const DEVICE: &str = "d-aaaaaaaaaaaaaaaa";
+
+fn at(second: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn device(id: &str) -> DeviceRow {
+    DeviceRow {
+        id: id.parse().unwrap(),
+        name: "pump".into(),
+        key: vec![7; 32],
+        login: "root".into(),
+        platform: "linux x86_64".into(),
+        sshd: "embedded".into(),
+        software: "moorline-agent 0.1.0".into(),
+        host_keys: vec!["ssh-ed25519 AAAA one".into(), "ssh-rsa BBBB".into()],
+        offered_host_keys: None,
+        enrolled: at(0),
+        last_seen: None,
+    }
+}
+
+fn session_id(letter: char) -> SessionId {
+    format!("s-{}", letter.to_string().repeat(26)).parse().unwrap()
+}
+
+fn session(letter: char, second: i64) -> SessionRow {
+    SessionRow {
+        id: session_id(letter),
+        device: DEVICE.parse().unwrap(),
+        device_name: "pump".into(),
+        login: "root".into(),
+        person: "demo".into(),
+        command: Some("uname -a".into()),
+        started: at(second),
+        ended: None,
+        ending: None,
+    }
+}
+
+fn all() -> SessionFilter {
+    SessionFilter { state: SessionsOf::All, device: None, count_max: 100 }
+}
+
+async fn open(folder: &Path) -> Store {
+    open_within(folder, Config::default().timing).await
+}
+
+async fn open_within(folder: &Path, timing: Timing) -> Store {
+    Store::open(&folder.join("data").join(FILE), &timing, Metrics::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn rows_survive_a_restart_and_what_was_left_over_is_ended_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.enroll(&device(DEVICE)).await.unwrap();
+    store.session_started(&session('a', 1)).await.unwrap();
+    store.session_started(&session('b', 2)).await.unwrap();
+    let exited = Ending::exited(Exit::Status(3));
+    store.session_ended(&session_id('a'), &exited, at(5)).await.unwrap();
+    // The process dies here: nothing is closed.
+    let store = open(folder.path()).await;
+    assert_eq!(store.devices().await.unwrap(), [device(DEVICE)]);
+    let gone = Ending::of(Code::GONE).saying("The broker was restarted.");
+    assert_eq!(store.end_leftovers(gone.clone(), at(9)).await.unwrap(), 1);
+    assert_eq!(store.end_leftovers(gone.clone(), at(10)).await.unwrap(), 0);
+    let ended =
+        |row: SessionRow, second, ending| SessionRow { ended: Some(at(second)), ending: Some(ending), ..row };
+    let expected = [ended(session('b', 2), 9, gone), ended(session('a', 1), 5, exited)];
+    assert_eq!(store.sessions(all()).await.unwrap(), expected);
+    assert_eq!(store.session(&session_id('b')).await.unwrap().as_ref(), expected.first());
+}
+
+#[tokio::test]
+async fn the_first_ending_of_a_session_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.session_started(&session('a', 1)).await.unwrap();
+    store.session_ended(&session_id('a'), &Ending::killed("anna", Some("tea")), at(2)).await.unwrap();
+    store.session_ended(&session_id('a'), &Ending::of(Code::DEVICE_LOST), at(3)).await.unwrap();
+    let row = store.session(&session_id('a')).await.unwrap().unwrap();
+    assert_eq!((row.ending.unwrap().code, row.ended), (Code::KILLED, Some(at(2))));
+}
+
+#[tokio::test]
+async fn sessions_are_found_by_state_and_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let other: DeviceId = "d-bbbbbbbbbbbbbbbb".parse().unwrap();
+    store.session_started(&session('a', 1)).await.unwrap();
+    store.session_started(&SessionRow { device: other.clone(), ..session('b', 2) }).await.unwrap();
+    store.session_ended(&session_id('a'), &Ending::of(Code::GONE), at(3)).await.unwrap();
+    let found = async |state, device| {
+        let rows = store.sessions(SessionFilter { state, device, count_max: 100 }).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(SessionsOf::Live, None).await, [session_id('b')]);
+    assert_eq!(found(SessionsOf::Ended, None).await, [session_id('a')]);
+    assert_eq!(found(SessionsOf::All, Some(other)).await, [session_id('b')]);
+    assert_eq!(store.sessions(SessionFilter { count_max: 1, ..all() }).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_a_person_gave_outlives_the_agents_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let row = device(DEVICE);
+    store.enroll(&row).await.unwrap();
+    let seen = DeviceSeen {
+        name: "host-2".into(),
+        login: "anna".into(),
+        platform: row.platform.clone(),
+        software: row.software.clone(),
+        sshd: row.sshd.clone(),
+        at: at(4),
+    };
+    store.seen(&row.id, &seen).await.unwrap();
+    let now = store.device(&row.id).await.unwrap().unwrap();
+    assert_eq!((now.name.as_str(), now.login.as_str(), now.last_seen), ("host-2", "anna", Some(at(4))));
+    store.rename(&row.id, "by the door").await.unwrap();
+    store.seen(&row.id, &seen).await.unwrap();
+    assert_eq!(store.device(&row.id).await.unwrap().unwrap().name, "by the door");
+    let unknown = "d-bbbbbbbbbbbbbbbb".parse().unwrap();
+    assert_eq!(store.rename(&unknown, "x").await.unwrap_err().code, Code::UNKNOWN_DEVICE);
+}
+
+#[tokio::test]
+async fn other_host_keys_wait_until_they_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let row = device(DEVICE);
+    store.enroll(&row).await.unwrap();
+    assert!(!store.accept_host_keys(&row.id).await.unwrap(), "there is nothing to accept");
+    let offered = vec!["ssh-ed25519 CCCC".to_owned()];
+    store.offered_host_keys(&row.id, Some(offered.clone())).await.unwrap();
+    let waiting = store.device(&row.id).await.unwrap().unwrap();
+    assert_eq!(
+        (waiting.host_keys, waiting.offered_host_keys),
+        (row.host_keys.clone(), Some(offered.clone()))
+    );
+    assert!(store.accept_host_keys(&row.id).await.unwrap());
+    let accepted = store.device(&row.id).await.unwrap().unwrap();
+    assert_eq!((accepted.host_keys, accepted.offered_host_keys), (offered, None));
+}
+
+#[tokio::test]
+async fn a_forgotten_device_leaves_its_sessions_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.enroll(&device(DEVICE)).await.unwrap();
+    store.session_started(&session('a', 1)).await.unwrap();
+    assert!(store.forget(&DEVICE.parse().unwrap()).await.unwrap());
+    assert!(!store.forget(&DEVICE.parse().unwrap()).await.unwrap());
+    assert_eq!(store.sessions(all()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_files_are_for_their_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.enroll(&device(DEVICE)).await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder.path().join("data")), 0o700);
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path().join("data")).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        files += 1;
+    }
+    assert_eq!(files, 3, "the file itself, its log and the log's index");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_as_such_until_there_is_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    // SQLite answers SQLITE_FULL when the file has as many pages as it may, as on a full disk. The
+    // setting is one of a connection: with one connection, it is for all.
+    let store = Store { pool: one_connection(folder.path()).await, ..store };
+    sqlx::query("PRAGMA max_page_count = 1").execute(&store.pool).await.unwrap();
+    store.session_started(&session('a', 1)).await.unwrap();
+    let problem = fill(&store).await;
+    assert_eq!(problem.code, Code::DISK_FULL);
+    assert_eq!(store.answers().await.unwrap_err().code, Code::DISK_FULL);
+    assert_eq!(problem.text, "The disk of the broker is full. Free some space in its data folder.");
+    assert!(problem.chain().contains("full"), "{}", problem.chain());
+    // What is there can still be read.
+    assert!(!store.sessions(all()).await.unwrap().is_empty());
+    sqlx::query("PRAGMA max_page_count = 100000").execute(&store.pool).await.unwrap();
+    store.answers().await.unwrap();
+    store.session_started(&session('z', 1)).await.unwrap();
+}
+
+async fn one_connection(folder: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(folder.join("data").join(FILE));
+    SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap()
+}
+
+/// Writes until it is refused.
+async fn fill(store: &Store) -> Problem {
+    for first in 'a'..='z' {
+        for last in 'a'..='z' {
+            let id = format!("s-{}{last}", first.to_string().repeat(25)).parse().unwrap();
+            let row = SessionRow { id, command: Some("x".repeat(4000)), ..session('a', 1) };
+            if let Err(problem) = store.session_started(&row).await {
+                return problem;
+            }
+        }
+    }
+    panic!("the disk never was full");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_really_full_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mounted_at(folder.path()) else {
+        eprintln!("no right to mount a small disk: the test above stands for this one");
+        return;
+    };
+    let store = open(folder.path()).await;
+    assert_eq!(fill(&store).await.code, Code::DISK_FULL);
+    assert_eq!(store.answers().await.unwrap_err().code, Code::DISK_FULL);
+}
+
+/// A tmpfs of 512 KiB, unmounted when dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mounted_at(folder: &Path) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"]).arg(folder);
+        let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_another_process_holds_is_told_within_its_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let timing = Timing { store: Duration::from_millis(200), ..Config::default().timing };
+    let store = open_within(folder.path(), timing).await;
+    let other = one_connection(folder.path()).await;
+    let mut held = other.acquire().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *held).await.unwrap();
+    let began = clock::now();
+    let problem = store.session_started(&session('a', 1)).await.unwrap_err();
+    assert_eq!(problem.code, Code::STORE_FAILED);
+    assert!(clock::now() - began < Duration::from_secs(2), "{}", problem.chain());
+    assert_eq!(store.answers().await.unwrap_err().code, Code::STORE_FAILED);
+    sqlx::query("ROLLBACK").execute(&mut *held).await.unwrap();
+    store.answers().await.unwrap();
+    store.session_started(&session('a', 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let outcome = Store::open(&file.join(FILE), &Config::default().timing, Metrics::new()).await;
+    let problem = outcome.err().unwrap();
+    assert_eq!(problem.code, Code::BAD_CONFIG);
+    assert!(problem.text.contains("data_dir") && problem.text.contains("file"), "{}", problem.text);
+}
