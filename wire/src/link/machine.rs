@@ -310,7 +310,10 @@ impl Link {
 
     /// Whether an OPEN of this number can have reached the peer at any time.
     fn peer_may_know(&self, id: StreamId) -> bool {
+        let the_peer_said_what_it_knows =
+            matches!(self.phase, Phase::Steady | Phase::Resuming { heard: true, .. });
         match self.role {
+            Role::Broker if the_peer_said_what_it_knows => id.0 < self.opened,
             Role::Broker => id.0 < self.ever_opened,
             Role::Agent => id.0 < self.next_stream,
         }
