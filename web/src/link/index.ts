@@ -13,13 +13,10 @@ export type {
   Step,
 } from "./protocol";
 export {
-  type LinkEnvironment,
   type LinkEvents,
   LinkFailure,
   type LinkOptions,
   openTerminalLink,
-  type SocketLike,
-  type StorageLike,
   type TerminalLink,
 } from "./socket";
 export type { Failure, InputState, LinkStatus, Phase, StepDone } from "./status";

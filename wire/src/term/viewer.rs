@@ -138,9 +138,11 @@ impl Viewer {
         })
     }
 
-    /// A connection stands; the hello is to be sent.
+    /// A connection stands; the hello is to be sent now.
     pub fn connected(&mut self, now: Instant) {
         self.stage = Stage::Greeting;
+        // The hello says the size; what changes after it is to be sent.
+        self.resize_due = false;
         self.pulse.connected(now);
     }
 
@@ -222,7 +224,6 @@ impl Viewer {
         self.role = Some(*role);
         self.head = *head;
         self.output.attached(*from, *window, *snapshot);
-        self.resize_due = false;
         let millis = |ms: u32| Duration::from_millis(u64::from(ms.max(100)));
         self.pulse.attached(millis(*ping_ms), millis(*dead_ms));
         if let Some(gap) = gap {
