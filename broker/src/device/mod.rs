@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, MailboxError};
+use actix::{Addr, Context, MailboxError};
 use actix_rt::{Arbiter, ArbiterHandle};
 use moorline_link_io::LinkStream;
 use moorline_wire::link::Class;

@@ -1,17 +1,39 @@
-//! stub
+//! Sessions: one shell of one person on one device each, from being asked for to its ending.
+//!
+//! [`Sessions`] is the handle, and the only way in. Behind it: `supervisor` starts sessions and
+//! writes their endings down, `actor` holds one session and its viewers, `ssh` is its SSH client
+//! and `gate` the back-pressure under it, `state` holds the decisions. Sessions know no HTTP.
+
 use std::sync::Arc;
+use std::time::Duration;
 
-use moorline_wire::term::Size;
+use actix::{Addr, Context, MailboxError};
+use actix_rt::Arbiter;
 use moorline_wire::term::frame::Step;
-use moorline_wire::{DeviceId, Ending, SessionId};
+use moorline_wire::term::{Size, ViewerFrame};
+use moorline_wire::{Code, DeviceId, Ending, SessionId};
+use tokio::sync::mpsc;
 
-use crate::actor::Registry;
+use crate::actor::{Birth, Kind, Registry, spawn};
 use crate::ca::Ca;
+use crate::clock;
 use crate::config::Config;
 use crate::device::Devices;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::socket::Outgoing;
 use crate::store::Store;
+use supervisor::SessionSupervisor;
+
+mod actor;
+mod gate;
+mod ssh;
+mod state;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+pub use actor::Hello;
 
 /// What sessions need.
 #[derive(Clone)]
@@ -48,7 +70,7 @@ pub struct NewSession {
 /// How a session is, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionState {
-    /// The setup is not over.
+    /// The set-up is not over.
     Connecting,
     /// Somebody is attached.
     Live,
@@ -60,7 +82,20 @@ pub enum SessionState {
     Ended,
 }
 
-/// One step of a setup and how long it took.
+impl SessionState {
+    /// The state as a metric label and in the API.
+    pub fn label(self) -> &'static str {
+        match self {
+            SessionState::Connecting => "connecting",
+            SessionState::Live => "live",
+            SessionState::Detached => "detached",
+            SessionState::DeviceAway => "device_away",
+            SessionState::Ended => "ended",
+        }
+    }
+}
+
+/// One step of a set-up and how long it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StepTime {
     /// Which step.
@@ -94,40 +129,128 @@ pub struct SessionView {
     pub ending: Option<Ending>,
     /// How many are attached.
     pub viewers: usize,
-    /// The steps of its setup that are over.
+    /// The steps of its set-up that are over.
     pub steps: Vec<StepTime>,
 }
 
-/// The sessions: the only way to them.
+/// The sessions: the only way to them. Cheap to clone.
 #[derive(Clone)]
 pub struct Sessions {
     parts: SessionParts,
+    supervisor: Addr<SessionSupervisor>,
 }
 
 impl Sessions {
     /// Starts the supervisor on the current arbiter.
     pub fn start(parts: SessionParts) -> Self {
-        Self { parts }
+        let birth = Birth {
+            kind: Kind::SessionSupervisor,
+            id: "all".to_owned(),
+            parent: None,
+            restarts: 0,
+            mailbox: parts.config.limits.mailbox,
+        };
+        let make = {
+            let parts = parts.clone();
+            move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(parts)
+        };
+        let report = crate::actor::without_a_parent;
+        let supervisor = spawn(&parts.registry, &Arbiter::current(), birth, make, report);
+        Self { parts, supervisor }
     }
-    /// Opens a session; its setup goes on by itself.
+
+    /// Opens a session; its set-up goes on by itself, and is told to whoever attaches.
     pub async fn create(&self, new: NewSession) -> Result<SessionId, Problem> {
-        let _ = new;
-        Err(Problem::new(moorline_wire::Code::INTERNAL))
+        self.supervisor.send(supervisor::Create(new)).await.map_err(no_answer)?
     }
-    /// Ends a session at once. `false`: it was over already. UNKNOWN: there never was one.
+
+    /// Ends a session at once. `false`: it was over already. `UNKNOWN`: there never was one.
     pub async fn kill(&self, id: &SessionId, by: &str, reason: Option<&str>) -> Result<bool, Problem> {
-        let _ = (id, by, reason);
-        Ok(false)
+        let Some(found) = self.find(id).await? else {
+            // Long over, or never there.
+            let row = self.parts.store.session(id).await?;
+            return row.map(|_| false).ok_or_else(|| Problem::new(Code::UNKNOWN));
+        };
+        let Some(session) = found.session else { return Ok(false) };
+        let end = actor::EndIt::Kill { by: by.to_owned(), reason: reason.map(str::to_owned) };
+        // An actor that is gone meanwhile has ended.
+        Ok(session.send(end).await.unwrap_or(false))
     }
+
     /// Every session that is not over.
     pub async fn live(&self) -> Vec<SessionView> {
-        Vec::new()
+        self.supervisor.send(supervisor::Living).await.unwrap_or_default()
     }
+
     /// One session, if it is not over (or only since a few seconds).
     pub async fn view(&self, id: &SessionId) -> Option<SessionView> {
-        let _ = id;
-        None
+        self.find(id).await.ok().flatten().map(|found| found.view)
     }
-    /// Ends every session because the broker goes away.
-    pub async fn drain(&self) {}
+
+    /// Attaches somebody whose hello was accepted: what they see goes to `outgoing`, what they do
+    /// is to be sent into what comes back. It closes when the session lets them go.
+    pub async fn join(
+        &self,
+        id: &SessionId,
+        who: String,
+        hello: Hello,
+        resume: String,
+        outgoing: mpsc::Sender<Outgoing>,
+    ) -> Result<mpsc::Sender<ViewerFrame>, Joining> {
+        let found = self.find(id).await.map_err(Joining::Refused)?;
+        let (session, ending) = match found {
+            Some(found) => (found.session, found.view.ending),
+            None => (None, None),
+        };
+        if let Some(session) = session
+            && let Ok(frames) = session.send(actor::Join { who, hello, resume, outgoing }).await
+        {
+            return Ok(frames);
+        }
+        let ending = match ending {
+            Some(ending) => Some(ending),
+            None => self.ending(id).await.map_err(Joining::Refused)?,
+        };
+        Err(ending.map_or_else(|| Joining::Refused(Problem::new(Code::GONE)), Joining::Ended))
+    }
+
+    /// Why a session is over, as far back as the store knows. `None`: it is not over.
+    pub async fn ending(&self, id: &SessionId) -> Result<Option<Ending>, Problem> {
+        if let Some(view) = self.view(id).await {
+            return Ok(view.ending);
+        }
+        let row = self.parts.store.session(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN))?;
+        Ok(row.ending)
+    }
+
+    /// Ends every session because the broker goes away; back when every ending is written down,
+    /// or after `timing.store`.
+    pub async fn drain(&self) {
+        let Ok(_) = self.supervisor.send(supervisor::Drain).await else { return };
+        let written = async {
+            while self.supervisor.send(supervisor::Unwritten).await.is_ok_and(|count| count > 0) {
+                clock::pause_for(Duration::from_millis(20)).await;
+            }
+        };
+        if let Err(late) = clock::within(self.parts.config.timing.store, "drain_sessions", written).await {
+            self.parts.metrics.timeout(late.what);
+        }
+    }
+
+    async fn find(&self, id: &SessionId) -> Result<Option<supervisor::Found>, Problem> {
+        self.supervisor.send(supervisor::Find(id.clone())).await.map_err(no_answer)
+    }
+}
+
+/// Why somebody is not attached.
+#[derive(Debug)]
+pub enum Joining {
+    /// The session is over.
+    Ended(Ending),
+    /// Something else.
+    Refused(Problem),
+}
+
+fn no_answer(err: MailboxError) -> Problem {
+    Problem::new(Code::INTERNAL).because(err)
 }

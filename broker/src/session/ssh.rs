@@ -1,0 +1,567 @@
+//! The SSH client of one session, over one stream of the device's link.
+//!
+//! Three tasks run: russh's own loop, a reader that drains the channel into the session at once,
+//! and a writer that waits for the SSH window. [`Shell`] owns them: dropped, it cuts the stream
+//! under them, so that the device hangs up the shell's process group. No limits are here: the
+//! session's machine knows when a step takes too long, and drops the shell.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use moorline_wire::term::Size;
+use moorline_wire::term::frame::Step;
+use moorline_wire::{Code, Exit};
+use russh::client::ChannelOpenHandle;
+use russh::client::{self, AuthResult, Handle};
+use russh::keys::PublicKeyOrCertificate;
+use russh::keys::ssh_key::{self, Algorithm, EcdsaCurve, HashAlg};
+use russh::keys::{Certificate, PrivateKey};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::gate::{Gate, Gated};
+use crate::problem::Problem;
+
+/// Below the stream's window of 256 KiB: russh stalls when its own is larger than what the stream
+/// under it can buffer.
+const WINDOW: u32 = 128 * 1024;
+const PACKET: u32 = 32 * 1024;
+
+/// How much typed input goes into one message.
+const INPUT_AT_ONCE: usize = PACKET as usize;
+
+/// Signals that wait for the device; more are not kept.
+const SIGNALS_MAX: usize = 16;
+
+/// What is to be logged in to.
+pub struct Plan {
+    /// The login on the device.
+    pub login: String,
+    /// This session's own key.
+    pub key: PrivateKey,
+    /// The CA's word for it.
+    pub certificate: Certificate,
+    /// The device's pinned host keys, in OpenSSH form.
+    pub pinned: Vec<String>,
+    /// The first size of the terminal.
+    pub size: Size,
+    /// A command instead of a shell.
+    pub command: Option<String>,
+}
+
+/// What the SSH client tells its session.
+#[derive(Debug)]
+pub enum FromShell {
+    /// A step of the set-up ended.
+    Step(Step),
+    /// The program wrote.
+    Output(Bytes),
+    /// So much of the input was accepted, in all.
+    InputTaken(u64),
+    /// The program ended; with a status, if the device told one.
+    Exited(Option<Exit>),
+    /// The set-up or the connection failed.
+    Failed(Problem),
+    /// The device showed another host key than the pinned ones, this one.
+    HostKeyChanged(String),
+}
+
+/// A running SSH client. Dropped, it ends at once.
+pub struct Shell {
+    gate: Gate,
+    inbox: Arc<Inbox>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Shell {
+    /// Logs in over the stream and asks for the shell; what happens is told to `events`.
+    ///
+    /// `events` has no bound of its own: the gate closes while more than 256 KiB wait in it.
+    pub fn start<S>(stream: S, plan: Plan, events: mpsc::UnboundedSender<FromShell>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (gate, inbox) = (Gate::default(), Arc::<Inbox>::default());
+        let run = run(stream, plan, gate.clone(), inbox.clone(), events);
+        Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run)) }
+    }
+
+    /// Gives input to the program. The host bounds how much waits here: `in_window` per viewer.
+    pub fn input(&self, bytes: &Bytes) {
+        self.inbox.lock().bytes.extend_from_slice(bytes);
+        self.inbox.input.notify_one();
+    }
+
+    /// Sets the size of the terminal; the last one wins.
+    pub fn resize(&self, size: Size) {
+        self.inbox.lock().size = Some(size);
+        self.inbox.control.notify_one();
+    }
+
+    /// Sends a signal, by its POSIX number.
+    pub fn signal(&self, number: u8) {
+        let mut orders = self.inbox.lock();
+        if let Some(signal) = signal(number)
+            && orders.signals.len() < SIGNALS_MAX
+        {
+            orders.signals.push_back(signal);
+        }
+        drop(orders);
+        self.inbox.control.notify_one();
+    }
+
+    /// Stops, or goes on, reading from the device.
+    pub fn gate(&self, open: bool) {
+        self.gate.set_open(open);
+    }
+
+    /// The session has dealt with so many bytes of output.
+    pub fn taken(&self, bytes: usize) {
+        self.gate.taken(bytes);
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.gate.cut();
+    }
+}
+
+/// What is to go to the device.
+#[derive(Default)]
+struct Inbox {
+    orders: Mutex<Orders>,
+    input: Notify,
+    control: Notify,
+}
+
+#[derive(Default)]
+struct Orders {
+    bytes: BytesMut,
+    size: Option<Size>,
+    signals: VecDeque<Sig>,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn signal(number: u8) -> Option<Sig> {
+    // The numbers of POSIX that are the same everywhere, and Linux's for the rest.
+    Some(match number {
+        1 => Sig::HUP,
+        2 => Sig::INT,
+        3 => Sig::QUIT,
+        9 => Sig::KILL,
+        10 => Sig::USR1,
+        12 => Sig::Custom("USR2".to_owned()),
+        15 => Sig::TERM,
+        _ => return None,
+    })
+}
+
+async fn run<S>(
+    stream: S,
+    plan: Plan,
+    gate: Gate,
+    inbox: Arc<Inbox>,
+    events: mpsc::UnboundedSender<FromShell>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let tell = Tell { events, gate };
+    match set_up(stream, plan, &tell).await {
+        Ok((_handle, channel)) => {
+            let (reading, writing) = channel.split();
+            let _writer = AbortOnDropHandle::new(tokio::spawn(write(writing, inbox, tell.clone())));
+            read(reading, &tell).await;
+        }
+        Err(told) => tell.event(told),
+    }
+}
+
+/// The way to the session.
+#[derive(Clone)]
+struct Tell {
+    events: mpsc::UnboundedSender<FromShell>,
+    gate: Gate,
+}
+
+impl Tell {
+    fn event(&self, event: FromShell) {
+        // A session that is gone has dropped this task already.
+        let _ = self.events.send(event);
+    }
+
+    fn output(&self, data: Bytes) {
+        self.gate.came(data.len());
+        self.event(FromShell::Output(data));
+    }
+
+    /// Why the connection broke: what the link says, if it said something.
+    fn broken(&self, code: Code, cause: impl Into<anyhow::Error>) -> FromShell {
+        let code = match self.gate.reset_code() {
+            // The agent's word: why there is no sshd, or that the device is lost.
+            Some(reset @ (Code::SSHD_UNREACHABLE | Code::DEVICE_LOST | Code::LIMIT | Code::OVERLOADED)) => {
+                reset
+            }
+            _ => code,
+        };
+        FromShell::Failed(Problem::new(code).because(cause))
+    }
+}
+
+/// Key exchange, login, channel, terminal, shell.
+async fn set_up<S>(
+    stream: S,
+    plan: Plan,
+    tell: &Tell,
+) -> Result<(Handle<Client>, Channel<client::Msg>), FromShell>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let shown = Arc::new(Mutex::new(None));
+    let pinned = plan.pinned.iter().filter_map(|line| ssh_key::PublicKey::from_openssh(line).ok()).collect();
+    let client = Client { pinned, shown: shown.clone() };
+    let first = {
+        let tell = tell.clone();
+        move || tell.event(FromShell::Step(Step::Device))
+    };
+    let gated = Gated::new(stream, tell.gate.clone(), first);
+    let config = Arc::new(config(&client.pinned));
+    // Boxed: a key exchange is a large future, and there is one per session at most.
+    let connected = Box::pin(client::connect_stream(config, gated, client)).await;
+    let mut handle =
+        connected.map_err(|err| match shown.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(key) => FromShell::HostKeyChanged(key),
+            None => tell.broken(Code::SSH_FAILED, err),
+        })?;
+    tell.event(FromShell::Step(Step::HostKey));
+
+    let key = Arc::new(plan.key);
+    match handle.authenticate_openssh_cert(plan.login.as_str(), key, plan.certificate).await {
+        Ok(AuthResult::Success) => tell.event(FromShell::Step(Step::Login)),
+        Ok(AuthResult::Failure { .. }) => {
+            let text =
+                format!("The device refused the login {}. {}", plan.login, Code::DEVICE_REFUSED.remedy());
+            return Err(FromShell::Failed(Problem::new(Code::DEVICE_REFUSED).saying(text)));
+        }
+        Err(err) => return Err(tell.broken(Code::SSH_FAILED, err)),
+    }
+
+    let mut channel = match handle.channel_open_session().await {
+        Ok(channel) => channel,
+        Err(err @ russh::Error::ChannelOpenFailure(_)) => return Err(tell.broken(Code::SHELL_REFUSED, err)),
+        Err(err) => return Err(tell.broken(Code::SSH_FAILED, err)),
+    };
+    ask_for_shell(&mut channel, plan.size, plan.command, tell).await?;
+    tell.event(FromShell::Step(Step::Shell));
+    Ok((handle, channel))
+}
+
+async fn ask_for_shell(
+    channel: &mut Channel<client::Msg>,
+    size: Size,
+    command: Option<String>,
+    tell: &Tell,
+) -> Result<(), FromShell> {
+    let broken = |err: russh::Error| tell.broken(Code::SSH_FAILED, err);
+    // Whether the sshd takes them is its own choice (AcceptEnv): no answer is asked for.
+    for (name, value) in [("COLORTERM", "truecolor"), ("LANG", "C.UTF-8")] {
+        channel.set_env(false, name, value).await.map_err(broken)?;
+    }
+    let (cols, rows) = (u32::from(size.cols), u32::from(size.rows));
+    let (xpx, ypx) = (u32::from(size.xpx), u32::from(size.ypx));
+    // No modes: the device's own defaults are the right ones.
+    channel.request_pty(true, "xterm-256color", cols, rows, xpx, ypx, &[]).await.map_err(broken)?;
+    granted(channel, "a terminal", tell).await?;
+    match command {
+        Some(command) => channel.exec(true, command).await.map_err(broken)?,
+        None => channel.request_shell(true).await.map_err(broken)?,
+    }
+    granted(channel, "a shell", tell).await
+}
+
+/// Waits for the answer to the last request.
+async fn granted(
+    channel: &mut Channel<client::Msg>,
+    what: &'static str,
+    tell: &Tell,
+) -> Result<(), FromShell> {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Ok(()),
+            Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => tell.output(data),
+            Some(ChannelMsg::Failure | ChannelMsg::Close) => {
+                let problem =
+                    Problem::new(Code::SHELL_REFUSED).because(anyhow::anyhow!("the sshd refused {what}"));
+                return Err(FromShell::Failed(problem));
+            }
+            Some(_) => {}
+            None => {
+                let cause = anyhow::anyhow!("the connection ended before {what} was granted");
+                return Err(tell.broken(Code::SSH_FAILED, cause));
+            }
+        }
+    }
+}
+
+/// Drains the channel at once until it ends, then tells how it ended.
+async fn read(mut channel: ChannelReadHalf, tell: &Tell) {
+    let mut exit = None;
+    let mut closed = false;
+    while let Some(message) = channel.wait().await {
+        match message {
+            ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => tell.output(data),
+            ChannelMsg::ExitStatus { exit_status } => exit = Some(Exit::Status(exit_status)),
+            ChannelMsg::ExitSignal { signal_name, .. } => exit = Some(Exit::Signal(name_of(&signal_name))),
+            ChannelMsg::Close => {
+                closed = true;
+                break;
+            }
+            _ => {}
+        }
+    }
+    tell.event(match (exit, closed) {
+        (None, false) => {
+            let cause = anyhow::anyhow!("the connection ended without an exit status");
+            tell.broken(Code::SSH_FAILED, cause)
+        }
+        (exit, _) => FromShell::Exited(exit),
+    });
+}
+
+fn name_of(signal: &Sig) -> String {
+    match signal {
+        // A peer's text: short, and letters only.
+        Sig::Custom(name) => name.chars().filter(char::is_ascii_alphanumeric).take(16).collect(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// Sends input and control side by side: a program that reads no input does not hold back a
+/// change of size or a signal.
+async fn write(channel: ChannelWriteHalf<client::Msg>, inbox: Arc<Inbox>, tell: Tell) {
+    // Whichever fails first: the channel is gone, and the reader tells why.
+    tokio::select! {
+        () = write_input(&channel, &inbox, &tell) => {}
+        () = write_control(&channel, &inbox) => {}
+    }
+}
+
+async fn write_input(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox, tell: &Tell) {
+    let mut total = 0;
+    loop {
+        let bytes = {
+            let mut orders = inbox.lock();
+            let length = orders.bytes.len().min(INPUT_AT_ONCE);
+            orders.bytes.split_to(length).freeze()
+        };
+        if bytes.is_empty() {
+            inbox.input.notified().await;
+            continue;
+        }
+        total += bytes.len() as u64;
+        if channel.data_bytes(bytes).await.is_err() {
+            return;
+        }
+        tell.event(FromShell::InputTaken(total));
+    }
+}
+
+async fn write_control(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox) {
+    loop {
+        let (size, signal) = {
+            let mut orders = inbox.lock();
+            (orders.size.take(), orders.signals.pop_front())
+        };
+        if let Some(Size { cols, rows, xpx, ypx }) = size {
+            let changed = channel.window_change(cols.into(), rows.into(), xpx.into(), ypx.into());
+            if changed.await.is_err() {
+                return;
+            }
+        } else if signal.is_none() {
+            inbox.control.notified().await;
+        }
+        if let Some(signal) = signal
+            && channel.signal(signal).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn config(pinned: &[ssh_key::PublicKey]) -> client::Config {
+    client::Config {
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        nodelay: true,
+        // Liveness is the link's: a quiet shell may stay quiet, and a closed gate is no silence.
+        inactivity_timeout: None,
+        keepalive_interval: None,
+        preferred: russh::Preferred {
+            key: Cow::Owned(algorithms(pinned)),
+            cipher: Cow::Borrowed(ciphers()),
+            compression: Cow::Borrowed(&[russh::compression::NONE]),
+            ..russh::Preferred::DEFAULT
+        },
+        ..client::Config::default()
+    }
+}
+
+/// Only the kinds of keys that are pinned: an sshd with several then shows one that we know.
+fn algorithms(pinned: &[ssh_key::PublicKey]) -> Vec<Algorithm> {
+    let of = |key: &ssh_key::PublicKey| match key.algorithm() {
+        Algorithm::Rsa { .. } => vec![
+            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+        ],
+        other => vec![other],
+    };
+    let pinned: Vec<Algorithm> = pinned.iter().flat_map(of).collect();
+    let best_first = [
+        Algorithm::Ed25519,
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+        Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+    ];
+    best_first.into_iter().filter(|algorithm| pinned.contains(algorithm)).collect()
+}
+
+/// With AES in hardware AES-GCM takes half the CPU of ChaCha20; without, it is the other way round.
+fn ciphers() -> &'static [russh::cipher::Name] {
+    use russh::cipher::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305};
+    #[cfg(target_arch = "x86_64")]
+    let aes = std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    let aes = std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let aes = false;
+    if aes {
+        &[AES_256_GCM, AES_128_GCM, CHACHA20_POLY1305]
+    } else {
+        &[CHACHA20_POLY1305, AES_256_GCM, AES_128_GCM]
+    }
+}
+
+/// What russh asks us. A device only answers: whatever it wants to open towards us is refused.
+struct Client {
+    pinned: Vec<ssh_key::PublicKey>,
+    /// The key that was refused.
+    shown: Arc<Mutex<Option<String>>>,
+}
+
+impl client::Handler for Client {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        let key = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key,
+            // Never offered by us: host certificates would need a CA that we trust.
+            PublicKeyOrCertificate::Certificate(_) => return Ok(false),
+        };
+        let trusted = self.pinned.iter().any(|pinned| pinned.key_data() == key.key_data());
+        if !trusted {
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = key.to_openssh().ok();
+        }
+        Ok(trusted)
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), russh::Error> {
+        drop(reply);
+        Ok(())
+    }
+
+    fn should_accept_unknown_server_channel(
+        &mut self,
+        _: russh::ChannelId,
+        _: &str,
+    ) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
+}
