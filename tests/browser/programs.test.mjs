@@ -27,7 +27,7 @@ test('vim shows its screen, edits with its keys, and leaves the old screen behin
   await tab.shows('written');
   await tab.type(':q\n');
   await tab.until(normal, null, { what: 'the old screen' });
-  await tab.prompted(1);
+  await tab.prompted();
   await tab.shows('before vim');
   assert.deepEqual(await tab.run(`cat ${stage.world.path('vim.txt')}`), ['zero one two', 'three']);
 });
@@ -46,7 +46,7 @@ test('less pages, searches and quits', async (stage) => {
   await tab.shows('row 500.');
   await tab.type('q');
   await tab.until(normal, null, { what: 'the old screen' });
-  await tab.prompted(1);
+  await tab.prompted();
 });
 
 test('top shows its table, and again after its pause, and quits', async (stage) => {
@@ -58,7 +58,7 @@ test('top shows its table, and again after its pause, and quits', async (stage) 
   const first = await time();
   await tab.until((old) => !window.__test.screen()[0].includes(old), first, { what: 'the next second' });
   await tab.type('q');
-  await tab.prompted(1);
+  await tab.prompted();
 });
 
 test('tmux splits its screen, survives a reload with both halves, and quits', async (stage) => {
@@ -80,7 +80,7 @@ test('tmux splits its screen, survives a reload with both halves, and quits', as
   await tab.shows('right2');
   await tab.enter(`tmux -S ${socket} kill-server`);
   await tab.until(normal, null, { what: 'the old screen' });
-  await tab.prompted(1);
+  await tab.prompted();
 });
 
 test('a new size reflows the lines and reaches the program, the last one always', async (stage) => {
@@ -123,7 +123,7 @@ test('a program is told of the new size at once', async (stage) => {
   };
   await tab.until(look, null, { what: 'the size on the screen' });
   await tab.press('Control+c');
-  await tab.prompted(1);
+  await tab.prompted();
 });
 
 const size_ = (tab) =>

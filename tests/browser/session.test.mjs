@@ -64,7 +64,7 @@ test('a reload inside vim shows the same screen, and vim goes on', async (stage)
   await tab.shows('hello again verse 99');
   await tab.press('Escape');
   await tab.type(':wq\n');
-  await tab.prompted(1);
+  await tab.prompted();
   assert.deepEqual(await tab.run(`grep -n again ${file}`), ['100:hello again verse 99']);
   const modes = await tab.page.evaluate(() => window.__moorline.term.buffer.active.type);
   assert.equal(modes, 'normal', 'vim has left the alternate screen');

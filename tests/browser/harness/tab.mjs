@@ -1,10 +1,11 @@
 // One page with one terminal, as a test drives it.
 
-import assert from 'node:assert/strict';
-
 const WITHIN = 10_000;
 
 export class Tab {
+  /** The number of the last prompt that was waited for. */
+  number = 0;
+
   constructor(page) {
     this.page = page;
   }
@@ -94,26 +95,27 @@ export class Tab {
     await this.is('live', within);
     await this.enter('exec bash --norc --noprofile');
     await this.enter("PS1='[\\#]''> '; HISTFILE=; stty sane; clear");
-    await this.prompted(0);
+    await this.prompted();
     return this;
   }
 
-  /** Waits for a prompt after that number, and gives its number. */
-  async prompted(after, within = WITHIN) {
+  /** Waits for the prompt after the last one that was waited for. */
+  async prompted(within = WITHIN) {
     const look = (number) => (window.__test.prompt() ?? 0) > number && window.__test.prompt();
-    const found = await this.until(look, after, { within, what: 'a prompt after' });
-    return found.jsonValue();
+    const found = await this.until(look, this.number, { within, what: 'a prompt after number' });
+    this.number = await found.jsonValue();
   }
 
   /** Runs a command to its end, and gives the lines that it wrote. */
   async run(command, within = WITHIN) {
-    const before = await this.page.evaluate(() => window.__test.prompt());
-    assert.ok(before, 'a command needs a prompt');
+    const prompt = await this.until(() => window.__test.prompt(), null, { what: 'a prompt' });
+    const before = await prompt.jsonValue();
+    this.number = before;
     await this.enter(command);
-    const after = await this.prompted(before, within);
+    await this.prompted(within);
     const lines = await this.everything();
     const first = lines.findLastIndex((line) => line.startsWith(`[${before}]> `));
-    const last = lines.findLastIndex((line) => line.startsWith(`[${after}]>`));
+    const last = lines.findLastIndex((line) => line.startsWith(`[${this.number}]>`));
     return lines.slice(first + 1, last);
   }
 }
