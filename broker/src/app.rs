@@ -71,11 +71,16 @@ impl App {
         Ok(Self { address, parts, server: handle, _folder: folder })
     }
 
+    /// From now on nothing new is taken, and `/readyz` says so.
+    pub fn stop_taking(&self) {
+        self.parts.health.drain();
+        self.parts.metrics.draining();
+    }
+
     /// Stops every part within `timing.drain`.
     pub async fn drain(self) {
         tell_service_manager(&[sd_notify::NotifyState::Stopping]);
-        self.parts.health.drain();
-        self.parts.metrics.draining();
+        self.stop_taking();
         let limit = self.parts.config.timing.drain;
         if clock::within(limit, "drain", self.take_apart()).await.is_err() {
             self.parts.metrics.timeout("drain");
@@ -111,7 +116,6 @@ fn assemble(config: Arc<Config>, store: Store, metrics: Metrics, ca: Ca) -> http
     });
     let users = Users::start(UserParts {
         config: config.clone(),
-        store: store.clone(),
         metrics: metrics.clone(),
         sessions: sessions.clone(),
         registry,

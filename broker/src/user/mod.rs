@@ -1,24 +1,41 @@
-//! stub
+//! Users: the browsers' terminal sockets.
+//!
+//! [`Users`] is the handle, and the only way in. Behind it: `tickets` knows who may attach,
+//! `actor` serves one socket, `state` holds its decisions. A connection that failed is not started
+//! anew from here: its socket is gone with it, and the browser comes back by itself, to a session
+//! that noticed nothing but a viewer who left.
+
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use actix::Context;
+use actix_rt::Arbiter;
 use moorline_wire::SessionId;
+use tracing::error;
 
-use crate::actor::Registry;
+use crate::actor::{Birth, Kind, Registry, spawn};
+use crate::clock::now;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::Sessions;
 use crate::socket::SocketEnds;
-use crate::store::Store;
+use crate::supervise::Cause;
+use crate::token::Token;
+use actor::UserConnection;
+use tickets::{Grant, Resumes, Tickets};
+
+mod actor;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tickets;
 
 /// What the browser terminals need.
 #[derive(Clone)]
 pub struct UserParts {
     /// The settings.
     pub config: Arc<Config>,
-    /// Where sessions that ended earlier are known.
-    pub store: Store,
     /// What is counted.
     pub metrics: Metrics,
     /// The way to the sessions.
@@ -38,24 +55,69 @@ pub struct Visitor {
     pub request_id: String,
 }
 
-/// The browser terminals: the only way to them.
+/// The browser terminals: the only way to them. Cheap to clone.
 #[derive(Clone)]
 pub struct Users {
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+struct Shared {
     parts: UserParts,
+    gate: Mutex<Gate>,
+}
+
+/// Who may attach.
+struct Gate {
+    tickets: Tickets,
+    resumes: Resumes,
+}
+
+impl Shared {
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Users {
     /// Nothing runs until somebody comes.
     pub fn start(parts: UserParts) -> Self {
-        Self { parts }
+        let (timing, limits) = (&parts.config.timing, &parts.config.limits);
+        // A ticket for each socket that there may be, and a resume token for each viewer that a
+        // busy session comes to have; more are old ones, whose owners get new tickets.
+        let tickets = Tickets::new(timing.ticket, limits.sockets);
+        let resumes = Resumes::new(limits.sessions.saturating_mul(4));
+        let gate = Mutex::new(Gate { tickets, resumes });
+        Self { shared: Arc::new(Shared { parts, gate }) }
     }
+
     /// A ticket for one attach to that session by that person.
     pub fn ticket(&self, session: &SessionId, person: &str) -> Result<String, Problem> {
-        let _ = (session, person);
-        Err(Problem::new(moorline_wire::Code::INTERNAL))
+        let ticket = Token::fresh()?;
+        let grant = Grant { session: session.clone(), person: person.to_owned() };
+        self.shared.gate().tickets.issue(now(), ticket.hashed(), grant);
+        Ok(ticket.reveal().to_owned())
     }
+
     /// Serves a terminal socket, on the current arbiter.
     pub fn accept(&self, ends: SocketEnds, session: SessionId, visitor: Visitor) {
-        let _ = (ends, session, visitor);
+        let parts = &self.shared.parts;
+        let birth = Birth {
+            kind: Kind::UserConnection,
+            id: visitor.request_id.clone(),
+            parent: None,
+            restarts: 0,
+            mailbox: parts.config.limits.mailbox,
+        };
+        let shared = self.shared.clone();
+        let make = move |_: &mut Context<UserConnection>| UserConnection::new(shared, ends, session, visitor);
+        let metrics = parts.metrics.clone();
+        let report = move |cause: Cause| {
+            if cause == Cause::Panicked {
+                metrics.restart(Kind::UserConnection.label(), cause.label());
+                error!("a terminal's connection failed; its browser comes back to its session");
+            }
+        };
+        spawn(&parts.registry, &Arbiter::current(), birth, make, report);
     }
 }

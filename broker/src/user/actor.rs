@@ -1,0 +1,246 @@
+//! `UserConnection`: one browser's terminal socket, from its hello to its close.
+//!
+//! It lives on the arbiter of its socket. Once attached, what the browser does is carried to the
+//! session by one future of this actor, which reads the next message only when the session has
+//! taken the last: a flood stops at the socket, and this actor's timers and messages run on. What
+//! the session says goes from the session into the socket directly.
+
+use std::sync::Arc;
+
+use actix::fut::{ActorFutureExt, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context};
+use moorline_wire::SessionId;
+use moorline_wire::term::frame::HostFrame;
+use moorline_wire::term::{HostControl, Message, ViewerFrame};
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::state::{Greeting, Input, Output, Shown, User};
+use super::tickets::{ChainId, Grant};
+use super::{Shared, Visitor};
+use crate::clock::{Deadline, now};
+use crate::problem::Problem;
+use crate::session::{Hello, Joining};
+use crate::socket::{Incoming, Outgoing, SocketEnds};
+use crate::token::{Hashed, Token};
+
+/// One browser's terminal socket.
+pub struct UserConnection {
+    state: User,
+    shared: Arc<Shared>,
+    session: SessionId,
+    visitor: Visitor,
+    /// `None` while a future of this actor reads it.
+    incoming: Option<mpsc::Receiver<Incoming>>,
+    outgoing: mpsc::Sender<Outgoing>,
+    /// Where the browser's frames go, and which chain of resume tokens is its own.
+    attached: Option<(mpsc::Sender<ViewerFrame>, ChainId)>,
+    deadline: Deadline,
+}
+
+impl UserConnection {
+    /// A socket that has said nothing yet.
+    pub fn new(shared: Arc<Shared>, ends: SocketEnds, session: SessionId, visitor: Visitor) -> Self {
+        let hello_within = shared.parts.config.timing.hello;
+        Self {
+            state: User::new(now(), hello_within, visitor.request_id.clone()),
+            shared,
+            session,
+            visitor,
+            incoming: Some(ends.incoming),
+            outgoing: ends.outgoing,
+            attached: None,
+            deadline: Deadline::default(),
+        }
+    }
+
+    fn happened(&mut self, input: Input, ctx: &mut Context<Self>) {
+        self.state.handle(input);
+        self.drive(ctx);
+    }
+
+    /// Carries out everything that is pending, then sleeps until the next deadline.
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        while let Some(output) = self.state.poll_output() {
+            match output {
+                Output::Join(greeting) => self.join(greeting, ctx),
+                Output::Carry => self.carry(ctx),
+                Output::TimedOut(what) => self.shared.parts.metrics.timeout(what),
+                Output::AskWhy => self.ask_why(ctx),
+                Output::Say(control) => self.say(*control),
+                Output::Close(code, text) => {
+                    debug!(session = %self.session, %code, "terminal closed");
+                    // A socket that takes no more closes when its ends are dropped, a line below.
+                    let _ = self.outgoing.try_send(Outgoing::Close(code, text));
+                }
+                Output::Stop => ctx.stop(),
+            }
+        }
+        self.deadline.arm(ctx, self.state.poll_timeout(), |user, ctx| {
+            user.deadline.passed();
+            user.state.handle_timeout(now());
+            user.drive(ctx);
+        });
+    }
+
+    fn say(&self, control: HostControl) {
+        let message = match HostFrame::Control(control).encode() {
+            Message::Binary(bytes) => Outgoing::Binary(bytes),
+            Message::Text(text) => Outgoing::Text(text),
+        };
+        let _ = self.outgoing.try_send(message);
+    }
+
+    fn listen_for_hello(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut incoming) = self.incoming.take() else { return };
+        let first = async move {
+            let first = incoming.recv().await;
+            (first, incoming)
+        };
+        ctx.spawn(first.into_actor(self).map(|(first, incoming), user, ctx| {
+            user.incoming = Some(incoming);
+            let input = match first {
+                Some(message) => Input::Said(decode(message)),
+                None => Input::SocketGone,
+            };
+            user.happened(input, ctx);
+        }));
+    }
+
+    /// Checks what they show, then joins the session. The socket is watched meanwhile.
+    fn join(&mut self, greeting: Greeting, ctx: &mut Context<Self>) {
+        let grant = Grant { session: self.session.clone(), person: self.visitor.person.clone() };
+        let (chain, resume) = match self.shared.let_in(&greeting.shown, &grant) {
+            Ok(let_in) => let_in,
+            Err(problem) => {
+                warn!(session = %self.session, peer = ?self.visitor.peer, code = %problem.code, "attach refused");
+                self.state.handle(Input::Refused(problem.code, problem.text));
+                return;
+            }
+        };
+        if matches!(greeting.shown, Shown::Resume(_)) {
+            self.shared.parts.metrics.session_resumed("browser");
+        }
+        let Greeting { have, viewer, in_next, size, role, .. } = greeting;
+        let hello = Hello { have, viewer, in_next, size, role };
+        let (shared, session) = (self.shared.clone(), self.session.clone());
+        let (who, outgoing) = (self.visitor.person.clone(), self.outgoing.clone());
+        let joining = async move {
+            let resume = resume.reveal().to_owned();
+            shared.parts.sessions.join(&session, who, hello, resume, outgoing).await
+        };
+        ctx.spawn(joining.into_actor(self).map(move |joined, user, ctx| {
+            let input = match joined {
+                Ok(frames) => {
+                    user.attached = Some((frames, chain));
+                    Input::Joined
+                }
+                Err(Joining::Ended(ending)) => {
+                    user.shared.session_is_over(&user.session);
+                    Input::Ended(ending)
+                }
+                Err(Joining::Refused(problem)) => Input::Refused(problem.code, problem.text),
+            };
+            user.happened(input, ctx);
+        }));
+    }
+
+    /// Carries frames from the socket to the session until one of them ends.
+    fn carry(&mut self, ctx: &mut Context<Self>) {
+        let (Some(mut incoming), Some((frames, chain))) = (self.incoming.take(), self.attached.clone())
+        else {
+            return;
+        };
+        let shared = self.shared.clone();
+        let carrying = async move {
+            let mut first = true;
+            loop {
+                let message = tokio::select! {
+                    message = incoming.recv() => message,
+                    () = frames.closed() => return Input::SessionGone,
+                };
+                // Whoever answers has got the answer to their hello, and the new token in it.
+                if std::mem::take(&mut first) {
+                    shared.arrived(chain);
+                }
+                let Some(message) = message else { return Input::SocketGone };
+                let frame = match decode(message) {
+                    Ok(Some(frame)) => frame,
+                    // A message that this version ignores.
+                    Ok(None) => continue,
+                    Err(code) => return Input::Violated(code),
+                };
+                if frames.send(frame).await.is_err() {
+                    return Input::SessionGone;
+                }
+            }
+        };
+        ctx.spawn(carrying.into_actor(self).map(|end, user, ctx| user.happened(end, ctx)));
+    }
+
+    /// The session let go of this browser: because it is over, or of this browser only.
+    fn ask_why(&mut self, ctx: &mut Context<Self>) {
+        let (shared, session) = (self.shared.clone(), self.session.clone());
+        let asking = async move { shared.parts.sessions.ending(&session).await };
+        ctx.spawn(asking.into_actor(self).map(|why, user, ctx| {
+            let input = match why {
+                Ok(Some(ending)) => {
+                    user.shared.session_is_over(&user.session);
+                    Input::Ended(ending)
+                }
+                // It said so itself, with a close that comes before whatever we say now.
+                Ok(None) => Input::LetGo,
+                Err(Problem { code, text, .. }) => Input::Refused(code, text),
+            };
+            user.happened(input, ctx);
+        }));
+    }
+}
+
+/// `Ok(None)`: a message that this version ignores.
+fn decode(message: Incoming) -> Result<Option<ViewerFrame>, moorline_wire::Code> {
+    let message = match message {
+        Incoming::Binary(bytes) => Message::Binary(bytes),
+        Incoming::Text(text) => Message::Text(text),
+    };
+    ViewerFrame::decode(message).map_err(|violation| violation.code)
+}
+
+impl Actor for UserConnection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.listen_for_hello(ctx);
+        self.drive(ctx);
+    }
+}
+
+impl Shared {
+    /// Whether what they show is worth something here; if so, what they get for the next time.
+    fn let_in(&self, shown: &Shown, grant: &Grant) -> Result<(ChainId, Token), Problem> {
+        use moorline_wire::Code;
+        let next = Token::fresh()?;
+        let mut gate = self.gate();
+        let chain = match shown {
+            Shown::Ticket(ticket) => gate
+                .tickets
+                .redeem(now(), Hashed::of(ticket), grant)
+                .then(|| gate.resumes.begin(grant.clone(), next.hashed())),
+            Shown::Resume(token) => gate.resumes.redeem(Hashed::of(token), grant, next.hashed()),
+        };
+        drop(gate);
+        let Some(chain) = chain else {
+            self.parts.metrics.auth_failure("terminal");
+            return Err(Problem::new(Code::TICKET_EXPIRED));
+        };
+        Ok((chain, next))
+    }
+
+    fn arrived(&self, chain: ChainId) {
+        self.gate().resumes.arrived(chain);
+    }
+
+    fn session_is_over(&self, session: &SessionId) {
+        self.gate().resumes.forget(session);
+    }
+}
