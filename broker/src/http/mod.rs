@@ -9,6 +9,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
@@ -72,6 +73,9 @@ fn routes(r: &mut Routes) {
     }
     r.at("/{file:.+}").get(Anyone, assets::file).head(Anyone, assets::file);
 }
+
+/// How long a peer may take to close after we did. It owes us nothing any more.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
@@ -165,7 +169,7 @@ pub fn serve(
         .tcp_nodelay(true)
         .keep_alive(config.timing.http_idle)
         .client_request_timeout(config.timing.http_header)
-        .client_disconnect_timeout(config.timing.http_header)
+        .client_disconnect_timeout(CLOSE_WITHIN)
         // `app` drains before it stops the server; what is left then does not end by itself.
         .shutdown_timeout(1)
         .on_connect(|connection, _| {

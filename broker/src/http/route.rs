@@ -115,17 +115,18 @@ impl At<'_> {
 async fn check(
     who: Who,
     req: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    match who {
-        Who::Anyone | Who::Program => {}
-        Who::Local => local(&req)?,
-        Who::Person => {
-            let person = person(&req)?;
-            req.extensions_mut().insert(person);
-        }
+    let admitted = match who {
+        Who::Anyone | Who::Program => Ok(()),
+        Who::Local => local(&req),
+        Who::Person => person(&req).map(|person| drop(req.extensions_mut().insert(person))),
+    };
+    match admitted {
+        Ok(()) => next.call(req).await.map(ServiceResponse::map_into_boxed_body),
+        // As an answer, not as an `Err`: that would lose the request, and with it the headers.
+        Err(problem) => Ok(req.error_response(problem)),
     }
-    next.call(req).await
 }
 
 fn local(req: &ServiceRequest) -> Result<(), Problem> {

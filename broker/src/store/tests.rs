@@ -188,7 +188,7 @@ async fn a_full_disk_is_told_as_such_until_there_is_room_again() {
     // setting is one of a connection: with one connection, it is for all.
     let store = Store { pool: one_connection(folder.path()).await, ..store };
     sqlx::query("PRAGMA max_page_count = 1").execute(&store.pool).await.unwrap();
-    store.session_started(&session('a', 1)).await.unwrap();
+    store.session_started(&session('7', 1)).await.unwrap();
     let problem = fill(&store).await;
     assert_eq!(problem.code, Code::DISK_FULL);
     assert_eq!(store.answers().await.unwrap_err().code, Code::DISK_FULL);
@@ -198,7 +198,7 @@ async fn a_full_disk_is_told_as_such_until_there_is_room_again() {
     assert!(!store.sessions(all()).await.unwrap().is_empty());
     sqlx::query("PRAGMA max_page_count = 100000").execute(&store.pool).await.unwrap();
     store.answers().await.unwrap();
-    store.session_started(&session('z', 1)).await.unwrap();
+    store.session_started(&session('6', 1)).await.unwrap();
 }
 
 async fn one_connection(folder: &Path) -> SqlitePool {
