@@ -74,7 +74,7 @@ const FLAG_FINISHED: u8 = 1;
 const FLAG_RESET: u8 = 2;
 
 /// One frame of a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Frame {
     /// The broker opens a stream; the agent may send up to `limit` on it.
     Open {

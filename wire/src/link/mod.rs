@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::{Code, StreamId};
 
 mod config;
+mod debug;
 pub mod frame;
 pub mod greeting;
 mod liveness;
@@ -78,7 +79,7 @@ pub enum Attach {
 }
 
 /// What can happen to a link.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Input {
     /// A transport stands and its greeting is over.
     Connected(Attach),
@@ -157,7 +158,7 @@ pub enum OpenError {
 }
 
 /// What `Link::read` found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Read {
     /// Bytes, in order.
     Data(Bytes),

@@ -1,6 +1,7 @@
 //! What one direction of a stream has sent or is to send, until the peer has acknowledged it.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
@@ -13,7 +14,6 @@ const CHUNKS_MAX: usize = 1024;
 
 /// Bytes by absolute offset, held as DATA frames ready to go: a byte is copied once on its way
 /// in, and neither when it is sent nor when it is sent again.
-#[derive(Debug)]
 pub(super) struct Ring {
     stream: StreamId,
     /// Every byte before is acknowledged and gone.
@@ -25,7 +25,6 @@ pub(super) struct Ring {
     tail: BytesMut,
 }
 
-#[derive(Debug)]
 struct Chunk {
     offset: u64,
     frame: Bytes,
@@ -34,6 +33,13 @@ struct Chunk {
 impl Chunk {
     fn end(&self) -> u64 {
         self.offset + (self.frame.len() - DATA_HEADER) as u64
+    }
+}
+
+impl fmt::Debug for Ring {
+    /// Without the bytes: nobody may find in a log what a person typed or saw.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ring({}..{} in {} chunks)", self.start, self.end, self.chunks.len())
     }
 }
 

@@ -1,6 +1,7 @@
 //! One stream at one end of the link: what it sends, and what it receives.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -157,7 +158,6 @@ impl Outbound {
 }
 
 /// The direction from the peer to us.
-#[derive(Debug)]
 pub(super) struct Inbound {
     pieces: VecDeque<Bytes>,
     /// Small pieces that are put together; they come after `pieces`.
@@ -190,11 +190,24 @@ pub(super) struct Told {
 }
 
 /// What there is to read.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Data(Bytes),
     Pending,
     End,
+}
+
+impl fmt::Debug for Inbound {
+    /// Without the bytes: nobody may find in a log what a person typed or saw.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound")
+            .field("received", &self.received)
+            .field("read", &self.read)
+            .field("limit_told", &self.limit_told)
+            .field("finished", &self.finished)
+            .field("fin_told", &self.fin_told)
+            .field("end_was_read", &self.end_was_read)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Inbound {

@@ -169,11 +169,12 @@ impl App {
         }
     }
 
-    /// Reads all there is and finishes everything.
+    /// Reads all there is, and finishes whatever does not wait to write more.
     pub(super) fn wind_up(&mut self, link: &mut Link) {
         for id in self.live() {
             self.read(link, id, u64::MAX);
-            if !self.streams[&id].is_over() {
+            let stream = &self.streams[&id];
+            if !stream.is_over() && !stream.writer_waits {
                 self.finish(link, id);
             }
         }

@@ -38,26 +38,37 @@ pub(super) struct Wire {
     pub(super) rate: Option<u64>,
     /// The line is busy with what was sent before, until then.
     busy_until: Option<Instant>,
+    /// How long what it has not sent may take: the buffers on the way. Zero is a kernel that
+    /// holds nothing unsent (TCP_NOTSENT_LOWAT) on a line without a queue.
+    pub(super) queue: Duration,
     /// It takes frames while it holds fewer than this many.
     pub(super) room: usize,
     /// What is sent goes nowhere.
     pub(super) broken: bool,
     /// How many frames were sent over it in all.
     pub(super) frames: usize,
+    /// How many bytes these had.
+    pub(super) bytes: u64,
     /// Breaks when so many frames have arrived.
     pub(super) arrivals_left: Option<usize>,
 }
 
 impl Wire {
     fn has_room(&self, now: Instant) -> bool {
-        // A fast line's kernel holds nothing unsent (TCP_NOTSENT_LOWAT): one frame at a time.
-        self.in_flight.len() < self.room && self.busy_until.is_none_or(|until| until <= now)
+        self.in_flight.len() < self.room && self.free_at().is_none_or(|at| at <= now)
+    }
+
+    /// When the line takes a frame again.
+    fn free_at(&self) -> Option<Instant> {
+        self.busy_until.map(|until| until - self.queue)
     }
 
     fn send(&mut self, now: Instant, frame: Bytes) {
         self.frames += 1;
         let mut gone = now;
+        self.bytes += frame.len() as u64;
         if let Some(rate) = self.rate {
+            gone = self.busy_until.map_or(now, |until| until.max(now));
             gone += Duration::from_secs_f64(frame.len() as f64 / rate as f64);
             self.busy_until = Some(gone);
         }
@@ -105,14 +116,21 @@ impl Pair {
     /// A new transport; nobody is attached to it by that.
     pub(super) fn renew_wires(&mut self) {
         for wire in &mut self.wires {
-            let (latency, rate, room) = (wire.latency, wire.rate, wire.room);
-            *wire = Wire { latency, rate, room, ..Wire::default() };
+            let (latency, rate, room, queue) = (wire.latency, wire.rate, wire.room, wire.queue);
+            *wire = Wire { latency, rate, room, queue, ..Wire::default() };
         }
     }
 
     pub(super) fn attach(&mut self, end: usize, attach: Attach) {
         self.ends[end].attached = true;
         self.input(end, Input::Connected(attach));
+    }
+
+    /// Attaches an end whose driver sends nothing yet: it may hear the peer first.
+    pub(super) fn attach_quietly(&mut self, end: usize, attach: Attach) {
+        self.ends[end].attached = true;
+        self.ends[end].link.handle(self.now, Input::Connected(attach)).unwrap();
+        self.take_outputs(end);
     }
 
     /// Both wires lose what is under way, and both ends hear of it.
@@ -134,29 +152,37 @@ impl Pair {
         let now = self.now;
         let handled = self.ends[end].link.handle(now, input);
         assert_eq!(handled, Ok(()), "end {end} complains about its twin");
-        self.drain(end);
+        self.take_outputs(end);
     }
 
-    /// Takes every output, then sends every frame that the wire has room for.
-    pub(super) fn drain(&mut self, end: usize) {
+    fn take_outputs(&mut self, end: usize) {
         let this = &mut self.ends[end];
         while let Some(output) = this.link.poll_output() {
             this.app.output(&output);
-            this.told.push(output);
-            if matches!(this.told.last(), Some(Output::Close(Code::LINK_DEAD))) {
+            if output == Output::Close(Code::LINK_DEAD) {
                 this.attached = false;
                 self.wires[end].cut(usize::MAX);
                 this.link.handle(self.now, Input::Disconnected).unwrap();
             }
+            this.told.push(output);
         }
+        this.app.check_bounds(&this.link);
+    }
+
+    /// Takes every output, then sends every frame that the wire has room for.
+    pub(super) fn drain(&mut self, end: usize) {
+        self.take_outputs(end);
+        let this = &mut self.ends[end];
         if !this.attached {
             assert_eq!(this.link.poll_transmit(self.now), None);
         }
         while this.attached && self.wires[end].has_room(self.now) {
-            match this.link.poll_transmit(self.now) {
-                Some(frame) => self.wires[end].send(self.now, frame),
-                None => break,
-            }
+            let Some(frame) = this.link.poll_transmit(self.now) else {
+                let forgotten = this.link.has_transmit() && this.link.bulk.is_empty();
+                assert!(!forgotten, "it says that it has something to send, and does not");
+                break;
+            };
+            self.wires[end].send(self.now, frame);
         }
         this.app.check_bounds(&this.link);
     }
@@ -165,7 +191,7 @@ impl Pair {
     pub(super) fn step_before(&mut self, limit: Instant) -> bool {
         let arrivals = [BROKER, AGENT].map(|end| self.wires[end].in_flight.front().map(|(at, _)| *at));
         let timeouts = [BROKER, AGENT].map(|end| self.ends[end].link.poll_timeout());
-        let free = [BROKER, AGENT].map(|end| self.wires[end].busy_until.filter(|until| *until > self.now));
+        let free = [BROKER, AGENT].map(|end| self.wires[end].free_at().filter(|at| *at > self.now));
         let all = arrivals.into_iter().chain(timeouts).chain(free);
         let Some(next) = all.flatten().min().filter(|next| *next <= limit) else {
             return false;
