@@ -41,6 +41,7 @@ pub async fn run(config: Arc<Config>) -> Result<(), Problem> {
 /// A running broker.
 pub struct App {
     /// Where it listens.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests listen on port 0"))]
     pub address: SocketAddr,
     parts: http::Parts,
     server: ServerHandle,
@@ -65,6 +66,7 @@ impl App {
         watchdog.watch_current();
         let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
         let handle = server.handle();
+        // Owner: `server` below, the handle that stops it.
         actix_rt::spawn(server);
         tell_service_manager(&[sd_notify::NotifyState::Ready]);
         tracing::info!(listen = %address, name = parts.config.name, demo = parts.config.demo, "listening");

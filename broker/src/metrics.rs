@@ -68,7 +68,6 @@ metrics! {
     viewers: IntGaugeVec "viewers" "Attached browsers by role." ["role"];
     actors: IntGaugeVec "actors" "Supervised actors that live." ["kind"];
     actor_restarts: IntCounterVec "actor_restarts_total" "Restarts of actors by what ended the one before." ["kind", "cause"];
-    actor_mailbox_depth: IntGaugeVec "actor_mailbox_depth" "Messages that wait, all actors of a kind together." ["kind"];
     timeouts: IntCounterVec "timeouts_total" "Waits that reached their limit." ["what"];
     killed: IntCounterVec "killed_total" "Sessions that a person ended, by how they were addressed." ["by"];
     auth_failures: IntCounterVec "auth_failures_total" "Refused proofs of who somebody is." ["kind"];
@@ -235,14 +234,6 @@ impl Metrics {
     /// An actor was started anew because of `cause`.
     pub fn restart(&self, kind: &'static str, cause: &'static str) {
         self.families.actor_restarts.with_label_values(&[kind, cause]).inc();
-    }
-
-    /// So many messages wait for all actors of a kind.
-    pub fn mailbox_depth(&self, kind: &'static str, waiting: usize) {
-        self.families
-            .actor_mailbox_depth
-            .with_label_values(&[kind])
-            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// A wait reached its limit.

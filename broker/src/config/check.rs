@@ -62,6 +62,10 @@ fn bounds(loaded: &Loaded) -> Result<(), String> {
             return Err(format!("{} must be more than nothing.", loaded.told(key)));
         }
     }
+    // actix-http reckons from a clock that it reads twice a second: less would refuse good requests.
+    if config.timing.http_header < Duration::from_secs(1) {
+        return Err(format!("{} must be at least 1s.", loaded.told("timing.http_header")));
+    }
     if config.timing.certificate > Duration::from_secs(300) {
         return Err(format!("{} must not be more than 5m.", loaded.told("timing.certificate")));
     }

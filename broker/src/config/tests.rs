@@ -190,6 +190,7 @@ fn settings_that_contradict_each_other_are_refused_with_both_keys_and_values() {
             "timing.ssh_auth=15s",
             "timing.ssh_auth = \"15s\" (--set) must be less than timing.ssh_handshake = \"15s\" (default).",
         ),
+        ("timing.http_header=500ms", "timing.http_header = \"500ms\" (--set) must be at least 1s."),
         ("timing.certificate=6m", "timing.certificate = \"6m\" (--set) must not be more than 5m."),
         (
             "limits.window=2MiB",

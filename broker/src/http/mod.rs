@@ -173,10 +173,9 @@ pub fn serve(
         // `app` drains before it stops the server; what is left then does not end by itself.
         .shutdown_timeout(1)
         .on_connect(|connection, _| {
-            if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-                if let Err(e) = socket::tune(stream) {
-                    tracing::warn!(error = %e, "could not tune a connection");
-                }
+            let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>();
+            if let Some(Err(e)) = stream.map(socket::tune) {
+                tracing::warn!(error = %e, "could not tune a connection");
             }
         });
     let workers = match config.http.workers {

@@ -16,7 +16,7 @@ use super::openapi::Api;
 use super::route::{Routes, Who};
 use crate::app::App;
 use crate::clock;
-use crate::config::{Config, Timing};
+use crate::config::{Config, Http, Timing};
 use crate::metrics::Metrics;
 use crate::store::{FILE, SessionRow, Store};
 
@@ -70,12 +70,9 @@ impl Answer {
 
 impl Broker {
     fn config(folder: &TempDir) -> Config {
-        let mut config = Config::default();
-        config.listen = ([127, 0, 0, 1], 0).into();
-        config.data_dir = folder.path().join("data");
-        config.demo = true;
-        config.http.workers = 1;
-        config
+        let http = Http { workers: 1, ..Http::default() };
+        let (listen, data_dir) = (([127, 0, 0, 1], 0).into(), folder.path().join("data"));
+        Config { listen, data_dir, demo: true, http, ..Config::default() }
     }
 
     async fn start() -> Self {

@@ -30,14 +30,12 @@ pub struct SessionRow {
     pub ending: Option<Ending>,
 }
 
-/// Which sessions are wanted by how they are.
+/// Which sessions are wanted by how they are. Those that are not over are told by their actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionsOf {
     /// All.
     #[default]
     All,
-    /// Those that are not over.
-    Live,
     /// Those that are over.
     Ended,
 }
@@ -108,13 +106,9 @@ impl Store {
 
     /// Sessions, the newest first.
     pub async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRow>, Problem> {
-        let state = match filter.state {
+        let sql = match filter.state {
             SessionsOf::All => {
                 "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1)
-                 ORDER BY started_us DESC, id LIMIT $2"
-            }
-            SessionsOf::Live => {
-                "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1) AND ended_us IS NULL
                  ORDER BY started_us DESC, id LIMIT $2"
             }
             SessionsOf::Ended => {
@@ -123,7 +117,7 @@ impl Store {
             }
         };
         let call = async {
-            let rows = sqlx::query(state)
+            let rows = sqlx::query(sql)
                 .bind(filter.device.as_ref().map(DeviceId::as_str))
                 .bind(filter.count_max)
                 .fetch_all(&self.pool)

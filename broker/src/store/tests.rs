@@ -104,7 +104,7 @@ async fn sessions_are_found_by_state_and_device() {
         let rows = store.sessions(SessionFilter { state, device, count_max: 100 }).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    assert_eq!(found(SessionsOf::Live, None).await, [session_id('b')]);
+    assert_eq!(found(SessionsOf::All, None).await, [session_id('b'), session_id('a')]);
     assert_eq!(found(SessionsOf::Ended, None).await, [session_id('a')]);
     assert_eq!(found(SessionsOf::All, Some(other)).await, [session_id('b')]);
     assert_eq!(store.sessions(SessionFilter { count_max: 1, ..all() }).await.unwrap().len(), 1);

@@ -256,7 +256,7 @@ async fn a_query_with_an_unknown_key_or_without_a_filter_is_refused() {
 #[actix_web::test]
 async fn whoever_sends_too_slowly_is_not_waited_for() {
     let broker = Broker::start_with(|config| {
-        config.timing.http_header = Duration::from_millis(300);
+        config.timing.http_header = Duration::from_secs(1);
         config.timing.http_body = Duration::from_millis(200);
     })
     .await;
