@@ -10,6 +10,10 @@ use moorline_agent::{Problem, agent};
 use moorline_wire::Code;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -69,12 +73,16 @@ fn start(arguments: &Arguments) -> Result<(), Problem> {
 
 fn start_logging(log: &Log) {
     // `Config` has parsed the filter before.
-    let filter = tracing_subscriber::EnvFilter::new(&log.filter);
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        Format::Text => logging.init(),
-        Format::Json => logging.json().init(),
-    }
+    let filter = EnvFilter::new(&log.filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match log.format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().boxed(),
+    };
+    // Below INFO, libraries write down what they carry: keys, tokens, frames. Whatever the filter says,
+    // that stays out.
+    let harmless = filter_fn(|of| *of.level() <= Level::INFO || of.target().starts_with("moorline"));
+    tracing_subscriber::registry().with(harmless).with(filter).with(lines).init();
 }
 
 /// Cancelled at the first SIGTERM or SIGINT. A second one finds the default: it ends the process.
@@ -84,6 +92,7 @@ fn leave_on_signals() -> Result<CancellationToken, Problem> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(trouble)?;
     let leave = CancellationToken::new();
     let told = leave.clone();
+    // Owner: the runtime; it listens as long as the process lives.
     tokio::spawn(async move {
         for _ in 0..2 {
             tokio::select! {

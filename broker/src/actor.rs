@@ -122,7 +122,7 @@ where
     R: FnOnce(Cause) + Send + 'static,
 {
     let (sender, receiver) = channel::channel(birth.mailbox);
-    let span = info_span!("actor", kind = birth.kind.label(), id = %birth.id);
+    let span = info_span!(parent: None, "actor", kind = birth.kind.label(), id = %birth.id);
     let registered = registry.enter(birth);
     // Made here, so that an arbiter that is gone is reported, too.
     let mut guard = DownGuard::new(report);
@@ -146,6 +146,8 @@ where
             }
             guard.ended(cause);
         };
+        // Owner: the actor itself; the task ends when its last address goes or it stops.
+        // Owner: the actor, whose parent the guard tells when the task ends.
         actix_rt::spawn(task.instrument(span));
     };
     place.spawn_fn(run);

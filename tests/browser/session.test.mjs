@@ -45,6 +45,8 @@ test('a reload is back in the same shell with its screen, its scrollback and its
   await tab.is('live');
   assert.equal(await tab.session(), session);
   await tab.until((wanted) => window.__test.screen().join('\n') === wanted, before.join('\n'), { what: 'the same screen' });
+  const numbers = (await tab.everything()).filter((line) => /^\d+$/.test(line));
+  assert.deepEqual(numbers, Array.from({ length: 200 }, (_, n) => `${n + 1}`), 'the scrollback is there');
   assert.deepEqual(await tab.run('echo $secret $?'), ['kept 0']);
 });
 

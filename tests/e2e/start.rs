@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use moorline_tests::broker::{binary, free_port, root};
-use moorline_tests::wait::SOON;
+use moorline_tests::wait::{SOON, eventually};
 use moorline_tests::{Broker, Kind, Stage, World, once};
 use reqwest::Method;
 use serde_json::json;
@@ -55,7 +55,7 @@ async fn a_bad_setting_is_named_with_key_value_and_origin(stage: &Stage) -> Resu
         ("limits.ring=-1", &["limits.ring", "-1"]),
     ] {
         let (status, text) = outcome("moorline-broker", &["--config", &demo, "--set", setting])?;
-        ensure!(status == 1 || status == 2, "{setting}: status {status}: {text}");
+        ensure!(status == 78 || status == 2, "{setting}: status {status}: {text}");
         for part in parts.iter().chain(&["--set"]) {
             ensure!(text.contains(part), "{setting}: no {part:?} in {text}");
         }
@@ -116,7 +116,9 @@ async fn check_prints_every_value_and_where_it_came_from(_stage: &Stage) -> Resu
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let line = |key: &str| text.lines().find(|line| line.contains(key)).unwrap_or_default().to_owned();
+    let line = |key: &str| {
+        text.lines().find(|line| line.starts_with(&format!("{key} ="))).unwrap_or_default().to_owned()
+    };
     for (key, value, origin) in [
         ("timing.ticket", "31s", "--set"),
         ("timing.hello", "6s", "MOORLINE_TIMING__HELLO"),
@@ -158,54 +160,102 @@ async fn a_second_broker_on_the_same_data_is_refused_or_harmless(stage: &Stage) 
     Ok(())
 }
 
+/// The broker's data folder on a disk of its own, as far as we may make one.
+enum Disk {
+    /// A small file system, unmounted at the end.
+    Own(std::path::PathBuf),
+    /// A limit on the size of the broker's files: not quite a full disk, but a store that cannot write.
+    Limit,
+}
+
+impl Disk {
+    fn below(stage: &Stage) -> Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(Self::Limit);
+        }
+        let folder = stage.folder("broker");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"])
+            .arg(&folder)
+            .status()?;
+        Ok(if mounted.success() { Self::Own(folder) } else { Self::Limit })
+    }
+
+    fn fill(&self, broker: &Broker, stage: &Stage) -> Result<()> {
+        match self {
+            Self::Own(folder) => {
+                let _full = std::io::copy(
+                    &mut std::io::Read::take(std::io::repeat(0), 8 << 20),
+                    &mut std::fs::File::create(folder.join("something-else"))?,
+                );
+            }
+            Self::Limit => {
+                let entries = std::fs::read_dir(stage.path("broker"))?.flatten();
+                let largest =
+                    entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).max().unwrap_or(0);
+                limit_files(broker, &largest.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&self, broker: &Broker) -> Result<()> {
+        match self {
+            Self::Own(folder) => Ok(std::fs::remove_file(folder.join("something-else"))?),
+            Self::Limit => limit_files(broker, "unlimited"),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Self::Own(folder) = self {
+            let _ = Command::new("umount").arg("--lazy").arg(folder).status();
+        }
+    }
+}
+
+/// Sets the soft limit alone, which may be raised again.
+fn limit_files(broker: &Broker, bytes: &str) -> Result<()> {
+    let status = Command::new("prlimit")
+        .args(["--pid", &broker.pid().to_string(), &format!("--fsize={bytes}:")])
+        .status()?;
+    ensure!(status.success(), "prlimit: {status}");
+    Ok(())
+}
+
 async fn a_full_disk_is_told_and_the_sessions_go_on(stage: &Stage) -> Result<()> {
-    for text in ["disk_full", "store_failed", "store", "disk"] {
+    for text in ["disk_full", "store_failed", "store failed"] {
         stage.announce(text);
     }
+    let disk = Disk::below(stage)?;
     let world = World::new(stage, Kind::Embedded).await?;
     let terminal = world.shell().await?;
-    // From now on no file of the broker may grow beyond what it has: as on a full disk, but without one.
-    let largest = std::fs::read_dir(stage.path("broker"))?
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|meta| meta.len());
-    let limit = largest.max().unwrap_or(0).to_string();
-    let pid = world.broker.pid().to_string();
-    let prlimit =
-        Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:{limit}")]).status()?;
-    ensure!(prlimit.success(), "prlimit: {prlimit}");
+    disk.fill(&world.broker, stage)?;
     let body = json!({ "device": world.device.id, "cols": 80, "rows": 24 });
-    let mut last = None;
-    for _ in 0..2_000 {
+    let refused = eventually(SOON, "the store to have no more room", async || {
         let answer = world.broker.call(Method::POST, "/api/v1/sessions", Some(body.clone())).await?;
-        let refused = answer.status != 201;
         if answer.status == 201 {
             world.broker.end(answer.json["id"].as_str().unwrap_or_default(), "next").await?;
         }
-        last = Some(answer);
-        if refused {
-            break;
-        }
-    }
-    let last = last.expect("at least one was asked for");
-    ensure!(
-        last.json["code"] == "disk_full" || last.json["code"] == "store_failed",
-        "{} {}",
-        last.status,
-        last.text
-    );
-    last.refuses(last.status, last.json["code"].as_str().unwrap_or_default())?;
+        ensure!(answer.status != 201, "it still has room");
+        Ok(answer)
+    })
+    .await?;
+    match disk {
+        Disk::Own(_) => refused.refuses(507, "disk_full")?,
+        Disk::Limit => refused.refuses(503, "store_failed")?,
+    };
     assert_eq!(terminal.runs("echo $((6*7))").await?.0, "42\n");
     let ready = world.broker.call(Method::GET, "/readyz", None).await?;
     ensure!(
-        ready.status == 503 && ready.text.contains("disk") || ready.text.contains("store"),
-        "{} {}",
-        ready.status,
+        ready.status == 503 && (ready.text.contains("disk") || ready.text.contains("store")),
+        "{}",
         ready.text
     );
-    let back = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:unlimited"]).status()?;
-    ensure!(back.success(), "prlimit: {back}");
+    disk.free(&world.broker)?;
     world.shell().await?;
+    world.broker.call(Method::GET, "/readyz", None).await?.is(200)?;
     Ok(())
 }
 
@@ -217,7 +267,7 @@ async fn an_agent_names_a_bad_setting(stage: &Stage) -> Result<()> {
     ] {
         let state = format!("state_dir={}", stage.path("state").display());
         let (status, text) = outcome("moorline-agent", &["--set", &state, "--set", setting])?;
-        ensure!(status == 1 || status == 2, "{setting}: status {status}: {text}");
+        ensure!(status == 78 || status == 2, "{setting}: status {status}: {text}");
         for part in parts {
             ensure!(text.contains(part), "{setting}: no {part:?} in {text}");
         }

@@ -48,7 +48,7 @@ impl Agent {
         let state = Self::state_of(stage, name).display().to_string();
         let key = stage.path("install.key").display().to_string();
         let url = format!("ws://{broker}");
-        let filter = std::env::var("MOORLINE_LOG").unwrap_or_else(|_| "info,moorline_agent=debug".to_owned());
+        let filter = std::env::var("TESTS_LOG").unwrap_or_else(|_| "info,moorline_agent=debug".to_owned());
         let own = [
             ("broker.url", &*url),
             ("broker.proxy", "none"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use rand::Rng as _;
 use reqwest::Method;
@@ -79,9 +79,9 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Where the programs are: `MOORLINE_BINARIES`, or the release folder beside the tests' own.
+/// Where the programs are: `TESTS_BINARIES`, or the release folder beside the tests' own.
 pub fn binary(name: &str) -> PathBuf {
-    let folder = match std::env::var_os("MOORLINE_BINARIES") {
+    let folder = match std::env::var_os("TESTS_BINARIES") {
         // Tests run in their package's folder; a relative path is meant from the root.
         Some(folder) => root().join(folder),
         None => {
@@ -127,8 +127,7 @@ impl Broker {
         ];
         let data = stage.path("broker").display().to_string();
         let key = stage.path("install.key").display().to_string();
-        let filter =
-            std::env::var("MOORLINE_LOG").unwrap_or_else(|_| "info,moorline_broker=debug".to_owned());
+        let filter = std::env::var("TESTS_LOG").unwrap_or_else(|_| "info,moorline_broker=debug".to_owned());
         let defaults = [
             ("data_dir", &*data),
             ("enroll.install_key_file", &*key),
@@ -163,9 +162,7 @@ impl Broker {
         let url = self.url("/livez");
         let (http, process) = (&self.http, &mut self.process);
         wait::eventually(wait::SOON, "the broker to answer", async || {
-            if let Err(ended) = process.check_alive() {
-                bail!("{ended}");
-            }
+            process.check_alive()?;
             ensure!(http.get(&url).send().await?.status().is_success(), "livez says no");
             Ok(())
         })

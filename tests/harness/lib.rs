@@ -12,7 +12,7 @@
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
 //!
-//! Random choices come from [`seed`], which is printed, and set by `MOORLINE_SEED`.
+//! Random choices come from [`seed`], which is printed, and set by `TESTS_SEED`.
 
 pub mod agent;
 pub mod broker;
@@ -69,10 +69,10 @@ macro_rules! once {
 
 /// The seed of this run's random choices, printed so that a failure can be had again.
 pub fn seed() -> u64 {
-    let seed = match std::env::var("MOORLINE_SEED") {
-        Ok(text) => text.parse().expect("MOORLINE_SEED is a number"),
+    let seed = match std::env::var("TESTS_SEED") {
+        Ok(text) => text.parse().expect("TESTS_SEED is a number"),
         Err(_) => rand::random(),
     };
-    eprintln!("seed: MOORLINE_SEED={seed}");
+    eprintln!("seed: TESTS_SEED={seed}");
     seed
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -28,6 +28,12 @@ impl Process {
         let log = stage.inner().add_log(name, ours);
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        // MOORLINE_... are settings: those of whoever runs the tests are not for this one.
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("MOORLINE_") {
+                command.env_remove(&variable);
+            }
+        }
         // SIGINT at the tests' terminal is for the tests alone, which then end their processes.
         command.process_group(0);
         let child = command.spawn().with_context(|| format!("start {command:?}"))?;
@@ -70,7 +76,7 @@ impl Process {
     pub fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} has ended: {status}", self.name),
+            Some(status) => Err(wait::Hopeless(format!("{} has ended: {status}", self.name)).into()),
         }
     }
 }

@@ -12,6 +12,18 @@ pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output =
     tokio::time::timeout(limit, future).await.with_context(|| format!("waited {limit:?} for {what}"))
 }
 
+/// A probe's refusal after which it is of no use to ask again.
+#[derive(Debug)]
+pub struct Hopeless(pub String);
+
+impl std::fmt::Display for Hopeless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Hopeless {}
+
 /// For what announces itself to nobody (a process list, a gauge): asks again and again until the
 /// probe gives something; the last refusal is the error.
 pub async fn eventually<T>(
@@ -25,7 +37,7 @@ pub async fn eventually<T>(
         tick.tick().await;
         match probe().await {
             Ok(value) => return Ok(value),
-            Err(error) if tokio::time::Instant::now() > give_up => {
+            Err(error) if error.is::<Hopeless>() || tokio::time::Instant::now() > give_up => {
                 return Err(error.context(format!("waited {limit:?} for {what}")));
             }
             Err(_) => {}

@@ -6,5 +6,5 @@ tests/scripts/install.sh
 web_packages
 web_bundle
 cargo build --release -p moorline-broker -p moorline-agent
-export MOORLINE_BINARIES="${MOORLINE_BINARIES:-$target_dir/release}"
+export MOORLINE_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
 node tests/browser/screenshot.mjs

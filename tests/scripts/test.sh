@@ -6,7 +6,7 @@ tests/scripts/install.sh
 tests/scripts/check.sh
 say "building broker and agent as they are shipped"
 cargo build --release -p moorline-broker -p moorline-agent
-export MOORLINE_BINARIES="${MOORLINE_BINARIES:-$target_dir/release}"
+export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
 say "end to end: real processes, real OpenSSH"
 if have cargo-nextest; then
     cargo nextest run -p moorline-tests --no-fail-fast --status-level pass --final-status-level slow
@@ -15,4 +15,4 @@ else
     cargo test -p moorline-tests --no-fail-fast -- --test-threads=1
 fi
 say "in the browser: the page as it is shipped, in real Chromium"
-tests/browser/run.sh
+MOORLINE_BINARIES="$TESTS_BINARIES" tests/browser/run.sh

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds Moorline and runs a broker and one device on this machine until Ctrl-C. `up.sh dev`: debug
 # builds, and the page is built again at each change. PORT picks the port; all data is under ./var
-# (MOORLINE_VAR).
+# (VAR).
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 mode="${1:-release}"
 port="${PORT:-8080}"
-var="${MOORLINE_VAR:-var}"
+var="${VAR:-var}"
 case "$port" in '' | *[!0-9]*) fail "PORT is \"$port\", which is not a number" ;; esac
 children=()
 need_bundle=yes

@@ -19,11 +19,7 @@ once! {
 /// `make up` with a folder of its own for its data.
 fn make_up(stage: &Stage, name: &str, port: u16) -> Result<Process> {
     let mut command = Command::new("make");
-    command
-        .arg("up")
-        .current_dir(root())
-        .env("PORT", port.to_string())
-        .env("MOORLINE_VAR", stage.path("var"));
+    command.arg("up").current_dir(root()).env("PORT", port.to_string()).env("VAR", stage.path("var"));
     // What a `make` above us has set is not for this one.
     for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
         command.env_remove(variable);

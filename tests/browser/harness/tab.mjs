@@ -93,6 +93,7 @@ export class Tab {
   /** Waits for a live terminal and gives it a shell whose prompts are numbered. */
   async shell(within = 20_000) {
     await this.is('live', within);
+    this.number = 0;
     await this.enter('exec bash --norc --noprofile');
     await this.enter("PS1='[\\#]''> '; HISTFILE=; stty sane; clear");
     await this.prompted();
