@@ -1,6 +1,6 @@
 //! `moorline-agent`: reads its settings, runs until SIGTERM or SIGINT, leaves within five seconds.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -74,7 +74,9 @@ fn start(arguments: &Arguments) -> Result<(), Problem> {
 fn start_logging(log: &Log) {
     // `Config` has parsed the filter before.
     let filter = EnvFilter::new(&log.filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let lines = match log.format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().boxed(),

@@ -23,17 +23,24 @@ pub enum Outcome {
     Told(Duration),
 }
 
+/// A connection that breaks sooner than this was not much of one.
+const SHORT: Duration = Duration::from_secs(1);
+/// So many short connections in a row may still be a bad network, on which people wait for their
+/// sessions; more are a broker, or something before it, that had better not be hurried.
+const SHORT_ONES_MAX: u32 = 64;
+
 /// The waits, and how far they have grown.
 #[derive(Debug)]
 pub struct Backoff {
     timing: Timing,
     failures: u32,
+    short_ones: u32,
 }
 
 impl Backoff {
     /// Nothing has failed yet.
     pub fn new(timing: &Timing) -> Self {
-        Self { timing: timing.clone(), failures: 0 }
+        Self { timing: timing.clone(), failures: 0, short_ones: 0 }
     }
 
     /// How long to wait now. `random` is from 0 up to 1.
@@ -42,18 +49,22 @@ impl Backoff {
             // Exactly when it was said: the broker has spread the devices itself.
             Outcome::Told(wait) => return wait.min(self.timing.backoff_refused),
             Outcome::Broke { since, resumable } => {
-                let was_stable = now.saturating_duration_since(since) >= self.timing.stable_after;
-                if was_stable || (resumable && self.failures == 0) {
-                    self.failures = 0;
-                }
+                self.broke(now.saturating_duration_since(since), resumable)
             }
             Outcome::Failed | Outcome::Refused => {}
         }
         let most =
             if outcome == Outcome::Refused { self.timing.backoff_refused } else { self.timing.backoff_max };
         let grown = self.timing.backoff_min.saturating_mul(1 << self.failures.min(20));
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         grown.min(most).mul_f64(random)
+    }
+
+    fn broke(&mut self, stood: Duration, resumable: bool) {
+        self.short_ones = if stood < SHORT { self.short_ones.saturating_add(1) } else { 0 };
+        if stood >= self.timing.stable_after || (resumable && self.short_ones <= SHORT_ONES_MAX) {
+            self.failures = 0;
+        }
     }
 }
 
@@ -86,13 +97,25 @@ mod tests {
     fn a_stable_connection_starts_the_waits_anew_and_a_short_one_does_not() {
         let now = Instant::now();
         let (stable, short) = (now + Duration::from_secs(60), now + Duration::from_secs(59));
-        let broke = Outcome::Broke { since: now, resumable: true };
+        let broke = Outcome::Broke { since: now, resumable: false };
         let mut waits = backoff();
         for _ in 0..5 {
             waits.after(now, Outcome::Failed, 1.0);
         }
         assert_eq!(waits.after(short, broke, 1.0).as_millis(), 8000);
         assert_eq!(waits.after(stable, broke, 1.0).as_millis(), 250);
+    }
+
+    #[test]
+    fn people_who_wait_for_their_sessions_wait_little_unless_it_breaks_again_and_again_at_once() {
+        let now = Instant::now();
+        let broke = Outcome::Broke { since: now, resumable: true };
+        let mut waits = backoff();
+        for _ in 0..SHORT_ONES_MAX {
+            assert_eq!(longest(&mut waits, broke), 250);
+        }
+        assert_eq!((longest(&mut waits, broke), longest(&mut waits, broke)), (500, 1000));
+        assert_eq!(waits.after(now + SHORT, broke, 1.0).as_millis(), 250);
     }
 
     #[test]

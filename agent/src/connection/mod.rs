@@ -45,7 +45,7 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
     let mut bond: Option<Bond> = None;
     let mut wait = std::time::Duration::ZERO;
     loop {
-        let resume = bond.as_ref().map(|bond| bond.resume.clone());
+        let resume = bond.as_ref().filter(|bond| bond.link.is_resumable()).map(|bond| bond.resume.clone());
         let attempt = async {
             clock::pass(wait).await;
             connect(agent, dialer, resume.as_deref()).await
@@ -67,7 +67,7 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
                     Ended::GoingAway(back) => Outcome::Told(back),
                     Ended::Broke(code) => {
                         tracing::info!(%code, stood = ?clock::now() - since, "the connection to the broker broke");
-                        broke(code, since)
+                        broke(code, since, bond.link.is_resumable())
                     }
                 }
             }
@@ -111,17 +111,17 @@ fn take_up<'a>(
         *bond = Some(Bond::new(welcome, agent.config.limits.streams));
     }
     let taken = bond.as_mut().expect("a link was there or was just made");
-    taken.connected(attach, &welcome.resume).map_err(|violation| GreetingError::Violation(violation))?;
+    taken.connected(attach, &welcome.resume).map_err(GreetingError::Violation)?;
     tracing::info!(epoch = welcome.epoch, resumed = welcome.resumed, "connected to the broker");
     Ok(taken)
 }
 
-fn broke(code: Code, since: std::time::Instant) -> Outcome {
+fn broke(code: Code, since: std::time::Instant, resumable: bool) -> Outcome {
     if bond::needs_a_person(code) {
         tracing::warn!(%code, "{} {}", code.sentence(), code.remedy());
         return Outcome::Refused;
     }
-    Outcome::Broke { since, resumable: true }
+    Outcome::Broke { since, resumable }
 }
 
 /// Says what went wrong, in words of the table where there are some, and how long to wait for it.

@@ -120,7 +120,8 @@ impl EmbeddedSshd {
         limits: &Limits,
         timing: &Timing,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
-        let (undertaker, burials) = Undertaker::new(timing.kill_grace);
+        let cut = CancellationToken::new();
+        let (undertaker, burials) = Undertaker::new(timing.kill_grace, cut.clone());
         let shared = Shared {
             russh: Arc::new(russh_config(host_key, limits.auth_tries)),
             ca,
@@ -130,7 +131,7 @@ impl EmbeddedSshd {
             handshake: timing.ssh_handshake,
             auth: timing.ssh_auth,
             undertaker,
-            cut: CancellationToken::new(),
+            cut,
         };
         (Self { shared: Arc::new(shared) }, burials)
     }
@@ -163,7 +164,7 @@ impl EmbeddedSshd {
         }
     }
 
-    /// Cuts all connections.
+    /// Cuts all connections; what their sessions leave behind is ended without much ado.
     pub fn close(&self) {
         self.shared.cut.cancel();
     }

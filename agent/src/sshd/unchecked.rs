@@ -1,10 +1,11 @@
-//! The two things that cannot be said in safe Rust, and nothing else: what a child does between fork
-//! and exec, and the promise that a descriptor stays open while the runtime watches it.
+//! The things that cannot be said in safe Rust, and nothing else: what a child does between fork and
+//! exec, and the promise that a descriptor stays open while the runtime watches it.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::OwnedFd;
 
+use nix::libc;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::stdio::stdin;
@@ -42,6 +43,7 @@ pub struct User {
 /// Starts it. Its standard input, output and error must be set already.
 pub fn spawn(mut command: Command, becomes: Becomes) -> io::Result<Child> {
     let prepare = move || {
+        keep_to_ourselves();
         setsid()?;
         if becomes.terminal {
             ioctl_tiocsctty(stdin())?;
@@ -55,8 +57,16 @@ pub fn spawn(mut command: Command, becomes: Becomes) -> io::Result<Child> {
         Ok(())
     };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes plain
-    // system calls (setsid, ioctl, setgroups, setgid, setuid) on values prepared before the fork; it
+    // system calls (close_range, setsid, ioctl, setgroups, setgid, setuid) on values prepared before the fork; it
     // allocates nothing and takes no lock.
     unsafe { command.pre_exec(prepare) };
     command.spawn()
+}
+
+/// Closes, at the coming exec, what the agent itself inherited from whoever started it. (Its own
+/// descriptors are closed there anyway.) Before Linux 5.11 there is no such call, and they stay.
+fn keep_to_ourselves() {
+    const FIRST: u32 = 3;
+    // SAFETY: a plain system call on three numbers; nothing is closed before the exec.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }

@@ -13,11 +13,14 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 
 /// How often the processes that have not gone yet are counted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The grace that is left once the agent itself has to leave, which it does within 5 s.
+const HURRIED_GRACE: Duration = Duration::from_secs(2);
 
 /// A program that is still there after its session ended.
 #[derive(Debug)]
@@ -36,10 +39,14 @@ pub struct Undertaker {
 }
 
 impl Undertaker {
-    /// The undertaker, and its work, which ends when all handles are gone and all work is done.
-    pub fn new(grace: Duration) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    /// The undertaker, and its work, which ends when all handles are gone and all work is done. From
+    /// `hurry` on, the grace is short.
+    pub fn new(
+        grace: Duration,
+        hurry: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (left, arriving) = mpsc::unbounded_channel();
-        (Self { left }, work(arriving, grace))
+        (Self { left }, work(arriving, grace, hurry))
     }
 
     /// Ends it, in the background.
@@ -50,12 +57,12 @@ impl Undertaker {
     }
 }
 
-async fn work(mut arriving: mpsc::UnboundedReceiver<Left>, grace: Duration) {
+async fn work(mut arriving: mpsc::UnboundedReceiver<Left>, grace: Duration, hurry: CancellationToken) {
     let mut burials = JoinSet::new();
     loop {
         tokio::select! {
             left = arriving.recv() => match left {
-                Some(left) => drop(burials.spawn(bury(left, grace))),
+                Some(left) => drop(burials.spawn(bury(left, grace, hurry.clone()))),
                 None => break,
             },
             Some(_) = burials.join_next() => {}
@@ -64,7 +71,7 @@ async fn work(mut arriving: mpsc::UnboundedReceiver<Left>, grace: Duration) {
     while burials.join_next().await.is_some() {}
 }
 
-async fn bury(mut left: Left, grace: Duration) {
+async fn bury(mut left: Left, grace: Duration, hurry: CancellationToken) {
     let born = left.leader.id().and_then(|_| Process::read(left.sid)).map(|process| process.born);
     tell(left.sid, born, Signal::SIGHUP).await;
     // A stopped program hears nothing until it goes on.
@@ -77,8 +84,10 @@ async fn bury(mut left: Left, grace: Duration) {
             clock::pass(LOOK_EVERY).await;
         }
     };
-    if clock::within(grace, "a session's processes after SIGHUP", gone).await.is_ok() {
-        return;
+    tokio::select! {
+        () = gone => return,
+        () = clock::pass(grace) => {}
+        () = async { hurry.cancelled().await; clock::pass(HURRIED_GRACE).await } => {}
     }
     let stubborn = tell(left.sid, born, Signal::SIGKILL).await;
     tracing::info!(sid = left.sid, stubborn, "killed what did not go by itself");
@@ -158,7 +167,7 @@ mod tests {
         let left = started("sleep 1000 & echo up; wait").await;
         let sid = left.sid;
         assert_eq!(scan(sid, None).len(), 2);
-        let (undertaker, work) = Undertaker::new(Duration::from_secs(60));
+        let (undertaker, work) = Undertaker::new(Duration::from_secs(60), CancellationToken::new());
         undertaker.bury(left);
         drop(undertaker);
         clock::within(Duration::from_secs(20), "the burial", work).await.unwrap();
@@ -172,7 +181,7 @@ mod tests {
             "trap '' HUP; (trap '' HUP TERM; exec sleep 1000) & (kill -STOP $BASHPID) & echo up; sleep 1000";
         let left = started(script).await;
         let sid = left.sid;
-        let (undertaker, work) = Undertaker::new(Duration::from_millis(300));
+        let (undertaker, work) = Undertaker::new(Duration::from_millis(300), CancellationToken::new());
         undertaker.bury(left);
         drop(undertaker);
         clock::within(Duration::from_secs(20), "the burial", work).await.unwrap();

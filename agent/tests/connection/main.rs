@@ -61,7 +61,7 @@ async fn after_a_restart_of_the_broker_the_old_sessions_are_ended() {
     let word = format!("{}", 666_000_000 + std::process::id());
     let mut shell = Shell::open(&broker, &hello, &format!("echo up; sleep {word}")).await;
     shell.more().await;
-    assert_eq!(shell::sleepers(&word), 1);
+    until("the sleeper", || shell::sleepers(&word) == 1).await;
     broker.forget();
     broker.cut();
     let (_, hello) = broker.hello().await;

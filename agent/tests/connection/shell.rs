@@ -40,24 +40,18 @@ impl Handler for Pinned {
 }
 
 impl Shell {
-    /// Logs in as the broker does, with a certificate that it made just now.
+    /// Runs a command on pipes.
     pub async fn open(broker: &Broker, hello: &Hello, command: &str) -> Self {
-        let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[42; 32])), "").unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let mut cert =
-            Builder::new(vec![5; 16], key.public_key().key_data().clone(), now - 60, now + 240).unwrap();
-        cert.cert_type(CertType::User).unwrap().key_id("s-test someone").unwrap();
-        cert.valid_principal(&hello.login).unwrap().extension("permit-pty", "").unwrap();
-        let cert = cert.sign(&broker.ca()).unwrap();
-        let config = client::Config { window_size: 128 * 1024, nodelay: true, ..Default::default() };
-        let host_key = Pinned(PublicKey::from_openssh(&hello.host_keys[0]).unwrap());
-        let stream = broker.open().await;
-        let connect = client::connect_stream(Arc::new(config), stream, host_key);
-        let mut session = tokio::time::timeout(PATIENCE, connect).await.unwrap().unwrap();
-        assert!(
-            session.authenticate_openssh_cert(&hello.login, Arc::new(key), cert).await.unwrap().success()
-        );
-        let channel = session.channel_open_session().await.unwrap();
+        let (session, channel) = log_in(broker, hello).await;
+        channel.exec(true, command).await.unwrap();
+        Self { channel, said: String::new(), status: None, _session: session }
+    }
+
+    /// Runs a command on a terminal.
+    #[allow(dead_code, reason = "not every test needs a terminal")]
+    pub async fn on_terminal(broker: &Broker, hello: &Hello, command: &str) -> Self {
+        let (session, channel) = log_in(broker, hello).await;
+        channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
         channel.exec(true, command).await.unwrap();
         Self { channel, said: String::new(), status: None, _session: session }
     }
@@ -71,6 +65,7 @@ impl Shell {
                     return Some(self.said.len());
                 }
                 ChannelMsg::ExitStatus { exit_status } => self.status = Some(exit_status),
+                ChannelMsg::Failure => return None,
                 _ => {}
             }
         }
@@ -89,6 +84,25 @@ impl Shell {
         while self.more().await.is_some() {}
         (std::mem::take(&mut self.said), self.status)
     }
+}
+
+/// Logs in as the broker does, with a certificate that it made just now.
+async fn log_in(broker: &Broker, hello: &Hello) -> (client::Handle<Pinned>, Channel<Msg>) {
+    let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[42; 32])), "").unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut cert =
+        Builder::new(vec![5; 16], key.public_key().key_data().clone(), now - 60, now + 240).unwrap();
+    cert.cert_type(CertType::User).unwrap().key_id("s-test someone").unwrap();
+    cert.valid_principal(&hello.login).unwrap().extension("permit-pty", "").unwrap();
+    let cert = cert.sign(&broker.ca()).unwrap();
+    let config = client::Config { window_size: 128 * 1024, nodelay: true, ..Default::default() };
+    let host_key = Pinned(PublicKey::from_openssh(&hello.host_keys[0]).unwrap());
+    let stream = broker.open().await;
+    let connect = client::connect_stream(Arc::new(config), stream, host_key);
+    let mut session = tokio::time::timeout(PATIENCE, connect).await.unwrap().unwrap();
+    assert!(session.authenticate_openssh_cert(&hello.login, Arc::new(key), cert).await.unwrap().success());
+    let channel = session.channel_open_session().await.unwrap();
+    (session, channel)
 }
 
 /// How many processes `sleep` for this long.

@@ -139,3 +139,46 @@ async fn a_shell_that_cannot_be_started_fails_with_a_sentence_and_harms_nothing_
     std::fs::copy("/bin/sh", &shell).unwrap();
     assert_eq!(text(&stage.run(&[], "echo in").await.stdout), "in\n");
 }
+
+/// As root a session is wholly its login's: user, groups, terminal, and no way back.
+#[tokio::test]
+async fn a_session_of_another_user_is_wholly_that_users() {
+    use super::super::program::{Ends, Order, Program, Terminal};
+    use super::super::{pty::Size, undertaker::Undertaker};
+    use nix::unistd::{Gid, Uid, geteuid};
+    if !geteuid().is_root() {
+        return;
+    }
+    let groups = vec![Gid::from_raw(65_534), Gid::from_raw(4242)];
+    let (uid, gid) = (Uid::from_raw(65_534), Gid::from_raw(65_534));
+    let login =
+        Login { name: "nobody".into(), uid, gid, groups, home: "/no/such".into(), shell: "/bin/sh".into() };
+    let terminal = Terminal {
+        term: "xterm".into(),
+        size: Size::from_ssh(80, 24, 0, 0),
+        modes: vec![(russh::Pty::ECHO, 0)],
+    };
+    let script = b"id -u; id -ru; id -g; id -G; pwd; stat -c %u $(tty); echo x > /dev/tty; ls -1 /proc/self/fd | wc -l; cat /proc/self/status | grep -c 'CapEff:.*0000000000000000'; exec sleep 1000";
+    let order = Order {
+        login: &login,
+        command: Some(script),
+        original: None,
+        terminal: Some(&terminal),
+        environment: &[],
+    };
+    let (undertaker, burials) =
+        Undertaker::new(Duration::from_secs(1), tokio_util::sync::CancellationToken::new());
+    let (program, ends) = Program::start(&order, &undertaker).unwrap();
+    let Ends::Terminal(end) = ends else { panic!("no terminal") };
+    let mut said = Vec::with_capacity(4096);
+    let read = async {
+        while said.iter().filter(|byte| **byte == b'\n').count() < 9 {
+            end.read(&mut said).await.unwrap();
+        }
+    };
+    clock::within(PATIENCE, "what it says", read).await.unwrap();
+    // Standard input, output and error, and the folder that ls reads: nothing of ours was inherited.
+    assert_eq!(text(&said), "65534\r\n65534\r\n65534\r\n65534 4242\r\n/\r\n65534\r\nx\r\n4\r\n1\r\n");
+    drop((program, end, undertaker));
+    clock::within(PATIENCE, "its end", burials).await.unwrap();
+}
