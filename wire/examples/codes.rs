@@ -39,7 +39,8 @@ pub fn codes_ts() -> String {
 
 const LINE_WIDTH: usize = 100;
 
-const HEAD: &str = "// Written from wire/src/code.rs by `cargo run -p moorline-wire --example codes`; a test compares.
+const HEAD: &str =
+    "// Written from wire/src/code.rs by `cargo run -p moorline-wire --example codes`; a test compares.
 
 /** One reason for which anything is refused or ends. */
 export interface CodeInfo {

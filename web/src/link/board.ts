@@ -1,7 +1,9 @@
 // The status of a link: what is on the board, and when it is told.
 
+import { codeByName } from "./codes";
+import type { HostControl } from "./protocol";
 import type { LinkOptions } from "./socket";
-import type { InputState, LinkStatus } from "./status";
+import type { Failure, InputState, LinkStatus } from "./status";
 
 /** How long what is typed while the connection is down still counts as meant. */
 export const INPUT_QUEUES_MS = 2_000;

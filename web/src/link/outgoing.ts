@@ -112,10 +112,12 @@ export class Outgoing {
   }
 
   acknowledged(now: number, offset: number): void {
-    if (offset > this.sent) {
+    // What a former connection brought may be acknowledged before it is sent again on this one.
+    if (offset > this.next) {
       throw new Violation("the host acknowledges input that was never sent");
     }
     this.forgetBelow(now, offset);
+    this.sent = Math.max(this.sent, this.acked);
   }
 
   private forgetBelow(now: number, offset: number): void {

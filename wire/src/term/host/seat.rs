@@ -120,10 +120,9 @@ impl Seat {
         self.hold_until = None;
     }
 
-    /// Output that was to be sent next is gone from the ring.
+    /// Output that was to be sent next is gone from the ring. A snapshot that waits is still sent:
+    /// it was promised, and the gap is counted from there.
     pub(super) fn fall_out(&mut self) {
-        // A snapshot that was not sent yet is as old as the output after it.
-        self.snapshot = None;
         self.hold_until = None;
         self.stage = Stage::NeedsSnapshot { missed: Some(self.sent), attached: None };
     }

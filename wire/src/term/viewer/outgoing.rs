@@ -127,10 +127,12 @@ impl Outgoing {
     }
 
     pub(super) fn acknowledged(&mut self, now: Instant, offset: u64) -> Result<(), Violation> {
-        if offset > self.sent {
+        // What a former connection brought may be acknowledged before it is sent again on this one.
+        if offset > self.next() {
             return Err(out_of_place("the host acknowledges input that was never sent"));
         }
         self.forget_below(now, offset);
+        self.sent = self.sent.max(self.acked);
         Ok(())
     }
 
