@@ -234,9 +234,18 @@ impl Registry {
     }
 }
 
+/// Lists who lives.
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("living", &self.lock().living.len()).finish()
+        f.debug_list().entries(self.list().iter().map(ToString::to_string)).finish()
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parent = self.parent.map_or("nobody", Kind::label);
+        write!(f, "{} {} of {parent}, since {}", self.kind.label(), self.id, self.since)?;
+        if self.restarts > 0 { write!(f, ", restarted {} times", self.restarts) } else { Ok(()) }
     }
 }
 

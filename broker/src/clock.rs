@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, AsyncContext, Context, Message, SpawnHandle};
+use actix::{Actor, AsyncContext, Context, SpawnHandle};
 
 /// The time for machines: it never goes back, and a stopped clock stops it.
 pub fn now() -> Instant {
@@ -46,11 +46,6 @@ pub async fn until(at: Instant) {
 pub async fn pause_for(time: Duration) {
     until(now() + time).await;
 }
-
-/// The deadline of an actor has come: it calls its machine's `handle_timeout`.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Tick;
 
 /// An actor's only timer. Arming it again replaces the deadline before.
 #[derive(Debug, Default)]

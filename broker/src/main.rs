@@ -27,6 +27,8 @@ mod session;
 mod socket;
 mod store;
 mod supervise;
+#[cfg(test)]
+mod testkit;
 mod token;
 mod user;
 
@@ -77,7 +79,7 @@ fn run(args: Args) -> Result<(), Problem> {
 fn install_crypto() -> Result<(), Problem> {
     rustls::crypto::ring::default_provider()
         .install_default()
-        .map_err(|_| Problem::new(Code::INTERNAL).saying("The cryptography could not be set up."))
+        .map_err(|_| Problem::new(Code::INTERNAL).saying("The cryptography could not be set up. This is a fault of Moorline: report it."))
 }
 
 fn read_settings(args: &Args) -> Result<Loaded, Problem> {

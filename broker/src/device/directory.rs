@@ -281,7 +281,8 @@ impl Handler<Down<(DeviceId, u64)>> for DeviceDirectory {
         if self.roster.ended(&device, born) {
             self.links.remove(&device);
         }
-        if cause == Cause::Stopped {
+        // Cancelled: its arbiter has stopped, because the broker stops.
+        if cause != Cause::Panicked {
             return;
         }
         self.parts.metrics.restart(Kind::DeviceConnection.label(), cause.label());

@@ -32,8 +32,10 @@ mod directory;
 mod greeting;
 mod state;
 #[cfg(test)]
-pub mod tests;
+mod tests;
 
+#[cfg(test)]
+pub use greeting::device_id as id_of;
 pub use greeting::normal as normal_host_key;
 pub use state::Presence;
 

@@ -10,31 +10,31 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
-use actix::fut::{ActorFutureExt, WrapFuture};
+use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, StreamHandler};
 use bytes::Bytes;
 use futures_util::stream;
 use moorline_screen::Screen;
-use moorline_wire::term::frame::{HostControl, ViewerControl, ViewerRole};
-use moorline_wire::term::host::Attach;
-use moorline_wire::term::{Host, HostConfig, HostInput, HostOutput, ViewerFrame, ViewerId};
+use moorline_wire::term::frame::Step;
+use moorline_wire::term::{Host, HostConfig, HostInput, HostOutput, ViewerId};
 use moorline_wire::{Code, Ending};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use super::gauges::Gauges;
 use super::ssh::{FromShell, Plan, Shell};
 use super::state::{Input, Limits, Output, Phase, Session, Way};
 use super::{SessionParts, SessionState, SessionView, StepTime};
-use crate::clock::{self, Deadline, now, wall};
+use crate::clock::{Deadline, now, wall};
 use crate::device::{Leg, Opened, Presence};
-use crate::metrics::{Direction, Metrics};
+use crate::metrics::Direction;
 use crate::problem::Problem;
-use crate::socket::Outgoing;
+use viewers::Viewer;
 
-/// Frames of one viewer that wait for the session: few, so that a flood stops at the socket.
-const FRAMES: usize = 8;
+mod viewers;
+
+pub use viewers::{Hello, Join};
 
 /// What a session is started with.
 pub struct Start {
@@ -62,26 +62,6 @@ pub struct SshSession {
     parts: SessionParts,
     gauges: Gauges,
     deadline: Deadline,
-}
-
-/// One attached browser.
-struct Viewer {
-    who: String,
-    outgoing: mpsc::Sender<Outgoing>,
-    /// Somebody waits for room in `outgoing`.
-    waiting: bool,
-    /// To be closed when everything was sent.
-    closing: Option<Code>,
-}
-
-/// How far a viewer's frames went.
-enum Sent {
-    /// There is nothing left.
-    Everything,
-    /// Its socket takes no more for now.
-    NoRoom,
-    /// It is gone, or was told to go.
-    Closed,
 }
 
 impl SshSession {
@@ -239,67 +219,6 @@ impl SshSession {
         }
     }
 
-    /// Sends that viewer's frames while its socket has room.
-    fn transmit(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
-        match self.transmit_some(id) {
-            Sent::Everything => {}
-            Sent::Closed => self.left(id),
-            Sent::NoRoom => self.wait_for_room(id, ctx),
-        }
-    }
-
-    fn transmit_some(&mut self, id: ViewerId) -> Sent {
-        let Some(viewer) = self.viewers.get(&id) else { return Sent::Everything };
-        loop {
-            let room = match viewer.outgoing.try_reserve() {
-                Ok(room) => room,
-                Err(mpsc::error::TrySendError::Closed(())) => return Sent::Closed,
-                Err(mpsc::error::TrySendError::Full(())) => return Sent::NoRoom,
-            };
-            match (self.host.poll_transmit(now(), id), viewer.closing) {
-                (Some(frame), _) => room.send(outgoing(frame)),
-                (None, Some(code)) => {
-                    room.send(Outgoing::Close(code, reason(code, &self.view)));
-                    return Sent::Closed;
-                }
-                (None, None) => return Sent::Everything,
-            }
-        }
-    }
-
-    /// A viewer whose socket takes nothing for `timing.user_dead` is dropped, and only the viewer.
-    fn wait_for_room(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
-        let Some(viewer) = self.viewers.get_mut(&id) else { return };
-        if std::mem::replace(&mut viewer.waiting, true) {
-            return;
-        }
-        let limit = self.parts.config.timing.user_dead;
-        let room = clock::within(limit, "viewer_stalled", viewer.outgoing.clone().reserve_owned());
-        // Given back at once: the next `transmit` takes it.
-        let room = async move { room.await.map(drop) };
-        ctx.spawn(room.into_actor(self).map(move |room, session, ctx| {
-            if let Some(viewer) = session.viewers.get_mut(&id) {
-                viewer.waiting = false;
-            }
-            match room {
-                Ok(()) => session.transmit(id, ctx),
-                Err(late) => {
-                    session.parts.metrics.timeout(late.what);
-                    session.left(id);
-                }
-            }
-            session.drive(ctx);
-        }));
-    }
-
-    /// A viewer is gone. Dropping what we hold of its socket closes it.
-    fn left(&mut self, id: ViewerId) {
-        if self.viewers.remove(&id).is_some() {
-            self.host.handle(now(), HostInput::Left(id));
-            self.state.handle(now(), Input::Viewers(self.viewers.len()));
-        }
-    }
-
     /// Makes the view say what is so now.
     fn publish(&mut self) {
         let viewers = self.viewers.len();
@@ -319,21 +238,6 @@ impl SshSession {
     }
 }
 
-fn outgoing(frame: moorline_wire::term::HostFrame) -> Outgoing {
-    match frame.encode() {
-        moorline_wire::term::Message::Binary(bytes) => Outgoing::Binary(bytes),
-        moorline_wire::term::Message::Text(text) => Outgoing::Text(text),
-    }
-}
-
-/// The close frame says the same as the message before it: the ending, or the code's sentence.
-fn reason(code: Code, view: &watch::Sender<SessionView>) -> String {
-    match &view.borrow().ending {
-        Some(ending) if ending.code == code => ending.text.clone(),
-        _ => code.sentence().to_owned(),
-    }
-}
-
 impl Actor for SshSession {
     type Context = Context<Self>;
 
@@ -347,7 +251,7 @@ impl Actor for SshSession {
             ));
             self.shell = Some(Shell::start(opened.stream, plan, tell));
         }
-        self.happened(Input::Done(moorline_wire::term::frame::Step::Broker), ctx);
+        self.happened(Input::Done(Step::Broker), ctx);
     }
 }
 
@@ -438,114 +342,6 @@ impl SshSession {
     }
 }
 
-/// Somebody whose hello was accepted wants to see and type.
-#[derive(Message)]
-#[rtype(result = "mpsc::Sender<ViewerFrame>")]
-pub struct Join {
-    /// Who, in words.
-    pub who: String,
-    /// Their hello.
-    pub hello: Hello,
-    /// The next resume token of this viewer.
-    pub resume: String,
-    /// Where their frames go.
-    pub outgoing: mpsc::Sender<Outgoing>,
-}
-
-/// What a hello says besides who it is.
-#[derive(Debug, Clone)]
-pub struct Hello {
-    /// The next output offset wanted; `None`: send the screen.
-    pub have: Option<u64>,
-    /// The key under which the viewer's input offsets are remembered.
-    pub viewer: String,
-    /// The viewer's next input offset.
-    pub in_next: u64,
-    /// The size of its terminal.
-    pub size: moorline_wire::term::Size,
-    /// What it wants to be; the driver if it does not say.
-    pub role: Option<ViewerRole>,
-}
-
-impl Handler<Join> for SshSession {
-    type Result = actix::MessageResult<Join>;
-
-    fn handle(&mut self, join: Join, ctx: &mut Self::Context) -> Self::Result {
-        let Join { who, hello, resume, outgoing } = join;
-        self.last_viewer += 1;
-        let id = ViewerId(self.last_viewer);
-        let (sender, frames) = mpsc::channel(FRAMES);
-        let attached = self.attached(&hello, resume);
-        let viewer = Viewer { who: who.clone(), outgoing, waiting: false, closing: None };
-        self.viewers.insert(id, viewer);
-        let attach = Attach {
-            viewer: id,
-            key: hello.viewer,
-            who,
-            have: hello.have,
-            in_next: hello.in_next,
-            size: hello.size,
-            role: hello.role.unwrap_or(ViewerRole::Driver),
-            attached,
-        };
-        self.host.handle(now(), HostInput::Attach(Box::new(attach)));
-        ctx.add_stream(stream::unfold(Some(frames), move |frames| async move {
-            let mut frames = frames?;
-            match frames.recv().await {
-                Some(frame) => Some((FromViewer(id, Some(frame)), Some(frames))),
-                None => Some((FromViewer(id, None), None)),
-            }
-        }));
-        self.happened(Input::Viewers(self.viewers.len()), ctx);
-        actix::MessageResult(sender)
-    }
-}
-
-impl SshSession {
-    /// The answer to a hello, but for what the host fills in.
-    fn attached(&self, hello: &Hello, resume: String) -> HostControl {
-        let (timing, limits) = (&self.parts.config.timing, &self.parts.config.limits);
-        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-        let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        let view = self.view.borrow();
-        HostControl::Attached {
-            session: view.id.clone(),
-            resume,
-            role: hello.role.unwrap_or(ViewerRole::Driver),
-            from: 0,
-            head: 0,
-            in_ack: 0,
-            window: bytes(limits.window.bytes()),
-            in_window: bytes(limits.in_window.bytes()),
-            ping_ms: ms(timing.viewer_ping),
-            dead_ms: ms(timing.viewer_dead),
-            size: hello.size,
-            gap: None,
-            snapshot: false,
-            kept_s: timing.detached_for.as_secs(),
-            keeper: false,
-            device: view.device_name.clone(),
-            login: view.login.clone(),
-        }
-    }
-}
-
-struct FromViewer(ViewerId, Option<ViewerFrame>);
-
-impl StreamHandler<FromViewer> for SshSession {
-    fn handle(&mut self, FromViewer(viewer, frame): FromViewer, ctx: &mut Self::Context) {
-        match frame {
-            // Nothing that a page says about its tab changes a session yet.
-            Some(ViewerFrame::Control(ViewerControl::Visibility { .. })) => return,
-            Some(frame) => self.host.handle(now(), HostInput::Frame { viewer, frame }),
-            None => self.left(viewer),
-        }
-        self.drive(ctx);
-    }
-
-    fn finished(&mut self, _: &mut Self::Context) {}
-}
-
 /// The session is to end. `false`: it was over already.
 #[derive(Message, Debug)]
 #[rtype(result = "bool")]
@@ -587,46 +383,5 @@ impl Handler<PanicNow> for SshSession {
 
     fn handle(&mut self, _: PanicNow, _: &mut Self::Context) {
         panic!("told to");
-    }
-}
-
-/// Counts this session in `sessions{state}` and its viewers in `viewers{role}`, until dropped.
-struct Gauges {
-    metrics: Metrics,
-    state: Option<&'static str>,
-    drivers: i64,
-    watchers: i64,
-}
-
-impl Gauges {
-    fn new(metrics: Metrics) -> Self {
-        Self { metrics, state: None, drivers: 0, watchers: 0 }
-    }
-
-    fn state(&mut self, state: SessionState) {
-        let label = (state != SessionState::Ended).then_some(state.label());
-        if label == self.state {
-            return;
-        }
-        for (label, change) in [(self.state, -1), (label, 1)] {
-            if let Some(label) = label {
-                self.metrics.sessions(label, change);
-            }
-        }
-        self.state = label;
-    }
-
-    fn viewers(&mut self, drivers: usize, watchers: usize) {
-        let (drivers, watchers) = (drivers as i64, watchers as i64);
-        self.metrics.viewers(ViewerRole::Driver, drivers - self.drivers);
-        self.metrics.viewers(ViewerRole::Watcher, watchers - self.watchers);
-        (self.drivers, self.watchers) = (drivers, watchers);
-    }
-}
-
-impl Drop for Gauges {
-    fn drop(&mut self) {
-        self.state(SessionState::Ended);
-        self.viewers(0, 0);
     }
 }

@@ -27,6 +27,7 @@ use supervisor::SessionSupervisor;
 
 mod actor;
 mod gate;
+mod gauges;
 mod ssh;
 mod state;
 mod supervisor;

@@ -409,12 +409,17 @@ impl Handler<Down<SessionId>> for SessionSupervisor {
         if entry.view.borrow().ending.is_some() {
             return self.forget_if_over(&id);
         }
-        if cause == Cause::Panicked {
-            self.parts.metrics.restart(Kind::SshSession.label(), cause.label());
-        }
-        error!(session = %id, cause = cause.label(), "session failed, its shell is lost");
-        let text = "The part of the broker that held this shell failed, and the shell with it. \
-                    Other sessions are not touched. Open a new session; the broker's log has the cause.";
-        self.end_without_actor(&id, Ending::of(Code::INTERNAL).saying(text), ctx);
+        let ending = match cause {
+            Cause::Panicked => {
+                self.parts.metrics.restart(Kind::SshSession.label(), cause.label());
+                error!(session = %id, "session failed, its shell is lost");
+                let text = "The part of the broker that held this shell failed, and the shell with it. \
+                            Other sessions are not touched. Open a new session; the broker's log has the cause.";
+                Ending::of(Code::INTERNAL).saying(text)
+            }
+            // Its arbiter has stopped, because the broker stops.
+            Cause::Stopped | Cause::Cancelled => Ending::of(Code::GOING_AWAY),
+        };
+        self.end_without_actor(&id, ending, ctx);
     }
 }

@@ -1,0 +1,239 @@
+//! The viewers of a session: how they join, what is sent to them, how they leave.
+
+use std::time::Duration;
+
+use actix::fut::{ActorFutureExt, WrapFuture};
+use actix::{AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle, StreamHandler};
+use futures_util::stream;
+use moorline_wire::Code;
+use moorline_wire::term::frame::{HostControl, Size, ViewerControl, ViewerRole};
+use moorline_wire::term::host::Attach;
+use moorline_wire::term::{self, HostFrame, HostInput, ViewerFrame, ViewerId};
+use tokio::sync::{mpsc, watch};
+
+use super::SshSession;
+use crate::clock::{self, now};
+use crate::session::SessionView;
+use crate::session::state::Input;
+use crate::socket::Outgoing;
+
+/// Frames of one viewer that wait for the session: few, so that a flood stops at the socket.
+const FRAMES: usize = 8;
+
+/// One attached browser.
+pub struct Viewer {
+    /// Who, in words.
+    pub who: String,
+    /// Where its frames go.
+    outgoing: mpsc::Sender<Outgoing>,
+    /// What listens to it.
+    reading: SpawnHandle,
+    /// Somebody waits for room in `outgoing`.
+    waiting: bool,
+    /// To be closed when everything was sent.
+    pub closing: Option<Code>,
+}
+
+/// How far a viewer's frames went.
+enum Sent {
+    /// There is nothing left.
+    Everything,
+    /// Its socket takes no more for now.
+    NoRoom,
+    /// It is gone, or was told to go.
+    Closed,
+}
+
+impl SshSession {
+    /// Sends that viewer's frames while its socket has room.
+    pub(super) fn transmit(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
+        match self.transmit_some(id) {
+            Sent::Everything => {}
+            Sent::Closed => self.left(id, ctx),
+            Sent::NoRoom => self.wait_for_room(id, ctx),
+        }
+    }
+
+    fn transmit_some(&mut self, id: ViewerId) -> Sent {
+        let Some(viewer) = self.viewers.get(&id) else { return Sent::Everything };
+        loop {
+            let room = match viewer.outgoing.try_reserve() {
+                Ok(room) => room,
+                Err(mpsc::error::TrySendError::Closed(())) => return Sent::Closed,
+                Err(mpsc::error::TrySendError::Full(())) => return Sent::NoRoom,
+            };
+            match (self.host.poll_transmit(now(), id), viewer.closing) {
+                (Some(frame), _) => room.send(outgoing(frame)),
+                (None, Some(code)) => {
+                    room.send(Outgoing::Close(code, reason(code, &self.view)));
+                    return Sent::Closed;
+                }
+                (None, None) => return Sent::Everything,
+            }
+        }
+    }
+
+    /// A viewer whose socket takes nothing for `timing.user_dead` is dropped, and only the viewer.
+    fn wait_for_room(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
+        let Some(viewer) = self.viewers.get_mut(&id) else { return };
+        if std::mem::replace(&mut viewer.waiting, true) {
+            return;
+        }
+        let limit = self.parts.config.timing.user_dead;
+        let room = clock::within(limit, "viewer_stalled", viewer.outgoing.clone().reserve_owned());
+        // Given back at once: the next `transmit` takes it.
+        let room = async move { room.await.map(drop) };
+        ctx.spawn(room.into_actor(self).map(move |room, session, ctx| {
+            if let Some(viewer) = session.viewers.get_mut(&id) {
+                viewer.waiting = false;
+            }
+            match room {
+                Ok(()) => session.transmit(id, ctx),
+                Err(late) => {
+                    session.parts.metrics.timeout(late.what);
+                    session.left(id, ctx);
+                }
+            }
+            session.drive(ctx);
+        }));
+    }
+
+    /// A viewer is gone. Its connection hears of it, because nobody listens to it any more.
+    fn left(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
+        if let Some(viewer) = self.viewers.remove(&id) {
+            ctx.cancel_future(viewer.reading);
+            self.host.handle(now(), HostInput::Left(id));
+            self.state.handle(now(), Input::Viewers(self.viewers.len()));
+        }
+    }
+}
+
+fn outgoing(frame: HostFrame) -> Outgoing {
+    match frame.encode() {
+        term::Message::Binary(bytes) => Outgoing::Binary(bytes),
+        term::Message::Text(text) => Outgoing::Text(text),
+    }
+}
+
+/// The close frame says the same as the message before it: the ending, or the code's sentence.
+fn reason(code: Code, view: &watch::Sender<SessionView>) -> String {
+    match &view.borrow().ending {
+        Some(ending) if ending.code == code => ending.text.clone(),
+        _ => code.sentence().to_owned(),
+    }
+}
+
+/// Somebody whose hello was accepted wants to see and type.
+#[derive(Message)]
+#[rtype(result = "mpsc::Sender<ViewerFrame>")]
+pub struct Join {
+    /// Who, in words.
+    pub who: String,
+    /// Their hello.
+    pub hello: Hello,
+    /// The next resume token of this viewer.
+    pub resume: String,
+    /// Where their frames go.
+    pub outgoing: mpsc::Sender<Outgoing>,
+}
+
+/// What a hello says besides who it is.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// The next output offset wanted; `None`: send the screen.
+    pub have: Option<u64>,
+    /// The key under which the viewer's input offsets are remembered.
+    pub viewer: String,
+    /// The viewer's next input offset.
+    pub in_next: u64,
+    /// The size of its terminal.
+    pub size: Size,
+    /// What it wants to be; the driver if it does not say.
+    pub role: Option<ViewerRole>,
+}
+
+impl Handler<Join> for SshSession {
+    type Result = MessageResult<Join>;
+
+    fn handle(&mut self, join: Join, ctx: &mut Self::Context) -> Self::Result {
+        let Join { who, hello, resume, outgoing } = join;
+        self.last_viewer += 1;
+        let id = ViewerId(self.last_viewer);
+        let (sender, frames) = mpsc::channel(FRAMES);
+        let attached = self.attached(&hello, resume);
+        let reading = ctx.add_stream(frames_of(id, frames));
+        let viewer = Viewer { who: who.clone(), outgoing, reading, waiting: false, closing: None };
+        self.viewers.insert(id, viewer);
+        let attach = Attach {
+            viewer: id,
+            key: hello.viewer,
+            who,
+            have: hello.have,
+            in_next: hello.in_next,
+            size: hello.size,
+            role: hello.role.unwrap_or(ViewerRole::Driver),
+            attached,
+        };
+        self.host.handle(now(), HostInput::Attach(Box::new(attach)));
+        self.happened(Input::Viewers(self.viewers.len()), ctx);
+        MessageResult(sender)
+    }
+}
+
+impl SshSession {
+    /// The answer to a hello, but for what the host fills in.
+    fn attached(&self, hello: &Hello, resume: String) -> HostControl {
+        let (timing, limits) = (&self.parts.config.timing, &self.parts.config.limits);
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let bytes = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let view = self.view.borrow();
+        HostControl::Attached {
+            session: view.id.clone(),
+            resume,
+            role: hello.role.unwrap_or(ViewerRole::Driver),
+            from: 0,
+            head: 0,
+            in_ack: 0,
+            window: bytes(limits.window.bytes()),
+            in_window: bytes(limits.in_window.bytes()),
+            ping_ms: ms(timing.viewer_ping),
+            dead_ms: ms(timing.viewer_dead),
+            size: hello.size,
+            gap: None,
+            snapshot: false,
+            kept_s: timing.detached_for.as_secs(),
+            keeper: false,
+            device: view.device_name.clone(),
+            login: view.login.clone(),
+        }
+    }
+}
+
+/// What that viewer does; `None` when its connection is gone.
+fn frames_of(
+    id: ViewerId,
+    frames: mpsc::Receiver<ViewerFrame>,
+) -> impl futures_util::Stream<Item = FromViewer> {
+    stream::unfold(Some(frames), move |frames| async move {
+        let mut frames = frames?;
+        let frame = frames.recv().await;
+        let still = frame.is_some().then_some(frames);
+        Some((FromViewer(id, frame), still))
+    })
+}
+
+struct FromViewer(ViewerId, Option<ViewerFrame>);
+
+impl StreamHandler<FromViewer> for SshSession {
+    fn handle(&mut self, FromViewer(viewer, frame): FromViewer, ctx: &mut Self::Context) {
+        match frame {
+            // Nothing that a page says about its tab changes a session yet.
+            Some(ViewerFrame::Control(ViewerControl::Visibility { .. })) => return,
+            Some(frame) => self.host.handle(now(), HostInput::Frame { viewer, frame }),
+            None => self.left(viewer, ctx),
+        }
+        self.drive(ctx);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {}
+}

@@ -1,0 +1,176 @@
+//! For tests of actors: the broker's inner half with a simulated world around it.
+//!
+//! - [`Kit`]: devices, sessions and users over a store in a temporary folder
+//! - [`agent`]: an agent on a socket that is two channels, with the real link machine
+//! - [`sshd`]: a real SSH server at the end of a stream, which does as it is told
+//! - [`browser`]: a browser's end of a terminal socket
+//! - [`stop_clock`]: time stands still but for `tokio::time::advance`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moorline_wire::term::Size;
+use moorline_wire::{DeviceId, SessionId};
+
+use crate::actor::{Kind, Registry};
+use crate::ca::Ca;
+use crate::config::Config;
+use crate::device::{DeviceParts, Devices};
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::session::{NewSession, SessionParts, Sessions};
+use crate::store::Store;
+use crate::user::{UserParts, Users};
+
+pub mod agent;
+pub mod browser;
+pub mod sshd;
+
+/// The install key of every [`Kit`].
+pub const INSTALL_KEY: &str = "dGhlIGluc3RhbGwga2V5IG9mIHRoZSB0ZXN0cyBpcyBsb25n";
+
+/// The broker's inner half.
+pub struct Kit {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// A store of its own.
+    pub store: Store,
+    /// Counts of its own.
+    pub metrics: Metrics,
+    /// A CA of its own.
+    pub ca: Ca,
+    /// Its actors.
+    pub registry: Registry,
+    /// Its devices.
+    pub devices: Devices,
+    /// Its sessions.
+    pub sessions: Sessions,
+    /// Its users.
+    pub users: Users,
+    folder: tempfile::TempDir,
+}
+
+impl Kit {
+    /// With the default settings.
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// With settings of the test's own.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let install_key = folder.path().join("install_key");
+        std::fs::write(&install_key, format!("{INSTALL_KEY}\n")).unwrap();
+        let mut config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+        config.enroll.install_key_file = Some(install_key);
+        change(&mut config);
+        let config = Arc::new(config);
+        let metrics = Metrics::new();
+        let path = folder.path().join(crate::store::FILE);
+        let store = Store::open(&path, &config.timing, metrics.clone()).await.unwrap();
+        let ca = Ca::load_or_create(folder.path()).unwrap();
+        let registry = Registry::new(metrics.clone());
+        let devices = Devices::start(DeviceParts {
+            config: config.clone(),
+            store: store.clone(),
+            metrics: metrics.clone(),
+            ca: ca.clone(),
+            registry: registry.clone(),
+        });
+        let sessions = Sessions::start(SessionParts {
+            config: config.clone(),
+            store: store.clone(),
+            metrics: metrics.clone(),
+            ca: ca.clone(),
+            devices: devices.clone(),
+            registry: registry.clone(),
+        });
+        let users = Users::start(UserParts {
+            config: config.clone(),
+            metrics: metrics.clone(),
+            sessions: sessions.clone(),
+            registry: registry.clone(),
+        });
+        Self { config, store, metrics, ca, registry, devices, sessions, users, folder }
+    }
+
+    /// Replaces the install key.
+    pub fn set_install_key(&self, text: &str) {
+        std::fs::write(self.folder.path().join("install_key"), text).unwrap();
+    }
+
+    /// Asks for a shell on that device.
+    pub async fn shell(&self, device: &DeviceId) -> Result<SessionId, Problem> {
+        self.session(device, |_| ()).await
+    }
+
+    /// Asks for a session of the test's own.
+    pub async fn session(
+        &self,
+        device: &DeviceId,
+        change: impl FnOnce(&mut NewSession),
+    ) -> Result<SessionId, Problem> {
+        let mut new = NewSession {
+            device: device.clone(),
+            login: None,
+            size: Size { cols: 80, rows: 24, xpx: 0, ypx: 0 },
+            command: None,
+            person: "anna".to_owned(),
+        };
+        change(&mut new);
+        self.sessions.create(new).await
+    }
+
+    /// Waits until so many actors of that kind live.
+    pub async fn actors(&self, kind: Kind, count: usize) {
+        eventually(|| self.registry.count(kind) == count).await;
+    }
+
+    /// The value of a metric, as `/metrics` would show it.
+    pub fn metric(&self, line: &str) -> f64 {
+        let text = String::from_utf8(self.metrics.text()).unwrap();
+        let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+/// Lets everybody else run until it is so. Time does not pass by this; a test that waits for what
+/// never comes is ended by the test runner.
+pub async fn eventually(mut so: impl FnMut() -> bool) {
+    while !so() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Stops the clock until it is dropped. A stopped clock of tokio jumps ahead when nobody has
+/// anything to do, also while the store's thread works; a blocking task keeps it from that.
+pub fn stop_clock() -> StoppedClock {
+    let (keep, kept) = std::sync::mpsc::channel::<()>();
+    let waits = tokio::task::spawn_blocking(move || {
+        let _ = kept.recv();
+    });
+    drop(waits);
+    tokio::time::pause();
+    StoppedClock { _keep: keep }
+}
+
+/// See [`stop_clock`].
+pub struct StoppedClock {
+    _keep: std::sync::mpsc::Sender<()>,
+}
+
+impl StoppedClock {
+    /// Lets that much time pass, and everybody do what they then have to do.
+    pub async fn pass(&self, time: Duration) {
+        // In steps, so that who arms a timer when another fires is not late.
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(Duration::from_millis(250));
+            tokio::time::advance(step).await;
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            left -= step;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! An agent on a socket that is two channels, with the real link machine on its end.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use moorline_link_io::{Event, LinkHandle, LinkStream};
+use moorline_wire::link::greeting::{Challenge, Hello, Message, Refused, Welcome};
+use moorline_wire::link::{Attach, Config as LinkConfig, Input, Role};
+use moorline_wire::{Code, DeviceId};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use russh::keys::PrivateKey;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::sshd::{Manners, serve};
+use super::{INSTALL_KEY, Kit};
+use crate::clock::{now, until};
+use crate::socket::{Incoming, Outgoing, SocketEnds};
+
+/// A device with its identity, its sshd and its end of the link.
+pub struct Agent {
+    key: Ed25519KeyPair,
+    /// What its sshd proves itself with.
+    pub host_key: PrivateKey,
+    /// How its sshd behaves.
+    pub manners: Arc<Manners>,
+    /// Its end of the link, if it has one.
+    pub link: Option<LinkHandle>,
+    /// The token for its next greeting.
+    pub resume: Option<String>,
+    /// The key that it enrols itself with.
+    pub install_key: Option<String>,
+    /// What its clock shows, in seconds since 1970.
+    pub clock: i64,
+}
+
+/// A socket that was greeted and carries the link.
+pub struct Connected {
+    /// What the broker said.
+    pub welcome: Welcome,
+    _driver: AbortOnDropHandle<()>,
+    /// With which code the broker closed the socket; closed: without one.
+    pub closed: mpsc::Receiver<Code>,
+}
+
+/// A socket on which only the greeting was said.
+pub struct Raw {
+    /// To the broker.
+    pub to: mpsc::Sender<Incoming>,
+    /// From the broker.
+    pub from: mpsc::Receiver<Outgoing>,
+}
+
+/// Two ends of a socket: the broker's and ours.
+pub fn socket() -> (SocketEnds, Raw) {
+    let (to, incoming) = mpsc::channel(8);
+    let (outgoing, from) = mpsc::channel(8);
+    (SocketEnds { incoming, outgoing }, Raw { to, from })
+}
+
+impl Agent {
+    /// A device that nobody knows, with the right install key.
+    pub fn new() -> Self {
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        Self {
+            key: Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap(),
+            host_key: super::sshd::host_key(),
+            manners: Arc::default(),
+            link: None,
+            resume: None,
+            install_key: Some(INSTALL_KEY.to_owned()),
+            clock: crate::clock::wall().as_second(),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> DeviceId {
+        crate::device::id_of(self.key.public_key().as_ref())
+    }
+
+    /// What it answers to a challenge.
+    pub fn hello(&self, challenge: &Challenge) -> Hello {
+        let mut hello = Hello {
+            version: 1,
+            device: self.id(),
+            key: BASE64.encode(self.key.public_key().as_ref()),
+            nonce: BASE64.encode([7; 32]),
+            software: "test 1".into(),
+            name: "bench".into(),
+            platform: "test".into(),
+            sshd: "embedded".into(),
+            login: "root".into(),
+            host_keys: vec![self.host_key.public_key().to_openssh().unwrap()],
+            clock: self.clock,
+            capabilities: Vec::new(),
+            resume: self.resume.clone(),
+            enroll: None,
+            signature: String::new(),
+        };
+        if let Some(install_key) = &self.install_key {
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, install_key.as_bytes());
+            hello.enroll = Some(BASE64.encode(ring::hmac::sign(&key, &hello.enroll_bytes(challenge))));
+        }
+        self.sign(hello, challenge)
+    }
+
+    /// Signs what it says.
+    pub fn sign(&self, mut hello: Hello, challenge: &Challenge) -> Hello {
+        hello.signature = BASE64.encode(self.key.sign(&hello.signed_bytes(challenge)));
+        hello
+    }
+
+    /// Dials in and drives the link over the socket.
+    pub async fn connect(&mut self, kit: &Kit) -> Result<Connected, Refused> {
+        self.connect_as(kit, |_, hello| hello).await
+    }
+
+    /// The same, with a hello that was changed (and not signed again).
+    pub async fn connect_as(
+        &mut self,
+        kit: &Kit,
+        change: impl FnOnce(&Challenge, Hello) -> Hello,
+    ) -> Result<Connected, Refused> {
+        let (ends, mut raw) = socket();
+        let devices = kit.devices.clone();
+        let accepting = actix_rt::spawn(async move {
+            devices.accept(ends, ([127, 0, 0, 1], 1).into()).await;
+        });
+        let challenge = challenge(&mut raw).await;
+        let hello = change(&challenge, self.hello(&challenge));
+        raw.to.send(Incoming::Binary(Message::Hello(hello).encode())).await.unwrap();
+        let answer = said(&mut raw).await;
+        accepting.await.unwrap();
+        match answer {
+            Message::Welcome(welcome) => Ok(self.begin(welcome, raw)),
+            Message::Refused(refused) => Err(refused),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn begin(&mut self, welcome: Welcome, raw: Raw) -> Connected {
+        self.resume = Some(welcome.resume.clone());
+        let attach = if welcome.resumed { Attach::Resumed } else { Attach::Fresh };
+        if attach == Attach::Fresh {
+            self.link = None;
+        }
+        let config = LinkConfig::default();
+        let link = self.link.get_or_insert_with(|| LinkHandle::new(Role::Agent, config, now())).clone();
+        link.handle(now(), Input::Connected(attach)).unwrap();
+        let (tell, closed) = mpsc::channel(1);
+        let (host_key, manners) = (self.host_key.clone(), self.manners.clone());
+        let sshd = Rc::new(move |stream| serve(stream, host_key.clone(), manners.clone()));
+        let driver = AbortOnDropHandle::new(actix_rt::spawn(drive(link, raw, tell, sshd)));
+        Connected { welcome, _driver: driver, closed }
+    }
+
+    /// The socket is gone, and the agent has noticed.
+    pub fn cut(&self, connected: Connected) {
+        drop(connected);
+        if let Some(link) = &self.link {
+            link.handle(now(), Input::Disconnected).unwrap();
+        }
+    }
+}
+
+/// The challenge that a new socket begins with.
+pub async fn challenge(raw: &mut Raw) -> Challenge {
+    match said(raw).await {
+        Message::Challenge(challenge) => challenge,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The next message of the greeting.
+pub async fn said(raw: &mut Raw) -> Message {
+    match raw.from.recv().await {
+        Some(Outgoing::Binary(frame)) => Message::decode(&frame).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn drive(link: LinkHandle, mut raw: Raw, tell: mpsc::Sender<Code>, sshd: Rc<dyn Fn(LinkStream)>) {
+    loop {
+        while let Some(event) = link.poll_event() {
+            if let Event::Opened { stream, .. } = event {
+                sshd(stream);
+            }
+        }
+        while let Some(frame) = link.poll_transmit(now()) {
+            if raw.to.send(Incoming::Binary(frame)).await.is_err() {
+                break;
+            }
+        }
+        let deadline = link.poll_timeout();
+        tokio::select! {
+            message = raw.from.recv() => match message {
+                Some(Outgoing::Binary(frame)) => link.handle(now(), Input::Frame(frame)).unwrap(),
+                Some(Outgoing::Close(code, _)) => {
+                    let _ = tell.send(code).await;
+                    break;
+                }
+                Some(Outgoing::Text(_)) => panic!("text on a link"),
+                None => break,
+            },
+            () = link.stirred() => {}
+            () = async { until(deadline.unwrap()).await }, if deadline.is_some() => link.handle_timeout(now()),
+        }
+    }
+    let _ = link.handle(now(), Input::Disconnected);
+}
