@@ -60,7 +60,9 @@ impl App {
         let ca = Ca::load_or_create(&config.data_dir)?;
         let parts = assemble(config, store, metrics, ca);
         let unstarted = |e: std::io::Error| {
-            Problem::new(Code::INTERNAL).saying("The broker could not be started.").because(e)
+            Problem::new(Code::INTERNAL)
+                .saying("The broker could not be started. Look at its log.")
+                .because(e)
         };
         let watchdog = Watchdog::start(parts.config.timing.arbiter_stuck).map_err(unstarted)?;
         watchdog.watch_current();
@@ -127,7 +129,7 @@ fn assemble(config: Arc<Config>, store: Store, metrics: Metrics, ca: Ca) -> http
 
 /// Sessions that a former process left behind ended with it: nothing outlives the broker yet.
 async fn end_leftovers(store: &Store, metrics: &Metrics) -> Result<(), Problem> {
-    let ending = Ending::of(Code::GONE).saying("The broker was restarted.");
+    let ending = Ending::of(Code::GONE).saying("The broker was restarted. Open a new session.");
     let ended = store.end_leftovers(ending, clock::wall()).await?;
     for _ in 0..ended {
         metrics.session_ended(Code::GONE);
@@ -154,7 +156,7 @@ fn take_folder(folder: &Path) -> Result<File, Problem> {
         .because(e)
     };
     store::private_folder(folder).map_err(unusable)?;
-    let lock = File::create(folder.join("lock")).map_err(unusable)?;
+    let lock = store::private_file(&folder.join("lock")).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::Error(e)) => Err(unusable(e)),

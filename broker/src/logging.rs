@@ -55,7 +55,7 @@ pub fn start(config: &Config) -> Result<Log, Problem> {
         .with(lines)
         .with(spans)
         .try_init()
-        .map_err(|e| Problem::new(Code::INTERNAL).saying("The log could not be started.").because(e))?;
+        .map_err(|e| Problem::new(Code::INTERNAL).saying("The log could not be started. This is a fault of Moorline: report it.").because(e))?;
     log_panics();
     Ok(Log { traces })
 }

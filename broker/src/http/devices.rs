@@ -117,7 +117,8 @@ pub(super) async fn change(
     if change.accept_host_keys == Some(true) {
         let outcome = parts.store.accept_host_keys(&id).await.and_then(|accepted| {
             let none = || {
-                Problem::new(Code::BAD_REQUEST).saying("This device has shown no other host key to accept.")
+                Problem::new(Code::BAD_REQUEST)
+                    .saying("This device has shown no other host key. There is nothing to accept.")
             };
             accepted.then_some(()).ok_or_else(none)
         });
@@ -159,9 +160,8 @@ fn printable(name: &str) -> Result<&str, Problem> {
     let name = name.trim();
     let bad = name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control);
     if bad {
-        return Err(
-            Problem::new(Code::BAD_REQUEST).saying("A device's name has 1 to 64 printable characters.")
-        );
+        return Err(Problem::new(Code::BAD_REQUEST)
+            .saying("This is no name for a device. Give 1 to 64 printable characters."));
     }
     Ok(name)
 }

@@ -222,13 +222,15 @@ async fn created(parts: &Parts, person: &Person, wish: SessionWish) -> Result<Cr
     let bad = |text: &str| Problem::new(Code::BAD_REQUEST).saying(text);
     let side = 1..=SIDE_MAX;
     if !side.contains(&wish.cols) || !side.contains(&wish.rows) {
-        return Err(bad("A terminal has 1 to 1000 columns and 1 to 1000 rows."));
+        return Err(bad("This is no size of a terminal. Give 1 to 1000 columns and rows."));
     }
     if wish.login.as_deref().is_some_and(|login| !is_login(login)) {
-        return Err(bad("A login has 1 to 64 characters without blanks, and does not begin with a dash."));
+        return Err(bad(
+            "This is no login. Give 1 to 64 characters without blanks that do not begin with a dash.",
+        ));
     }
     if wish.command.as_deref().is_some_and(|command| command.is_empty() || command.contains('\0')) {
-        return Err(bad("A command is not empty and has no NUL in it."));
+        return Err(bad("This is no command. Give one without NUL, or none for a shell."));
     }
     let new = NewSession {
         device: wish.device,
@@ -315,7 +317,7 @@ pub(super) async fn kill_many(
 ) -> Result<Json<KilledMany>, Problem> {
     let by = match (&query.user, &query.device) {
         (None, None) => {
-            let text = "Name whose sessions are to be ended: ?user= or ?device=.";
+            let text = "It is not said whose sessions are to be ended. Add ?user= or ?device=.";
             return Err(Problem::new(Code::BAD_REQUEST).saying(text));
         }
         (Some(_), _) => KilledBy::User,
@@ -345,7 +347,8 @@ fn readable(reason: Option<&str>) -> Result<Option<&str>, Problem> {
     let bad =
         reason.is_some_and(|reason| reason.chars().count() > 200 || reason.chars().any(char::is_control));
     if bad {
-        return Err(Problem::new(Code::BAD_REQUEST).saying("A reason has at most 200 printable characters."));
+        return Err(Problem::new(Code::BAD_REQUEST)
+            .saying("This reason cannot be shown. Give at most 200 printable characters."));
     }
     Ok(reason)
 }

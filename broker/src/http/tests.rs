@@ -63,7 +63,8 @@ impl Answer {
     fn refuses(&self, code: Code) {
         let body = self.json();
         assert_eq!((self.status, body["code"].as_str()), (code.http_status(), Some(code.name())), "{self:?}");
-        assert!(body["message"].as_str().is_some_and(|text| text.ends_with('.')), "{body}");
+        let has_remedy = |text: &str| text.ends_with('.') && text.contains(". ");
+        assert!(body["message"].as_str().is_some_and(has_remedy), "{body}");
         assert_eq!(body["request_id"].as_str(), self.headers.get("x-request-id").map(String::as_str));
     }
 }
@@ -250,7 +251,13 @@ async fn sessions_of_a_former_process_are_listed_as_ended_by_the_restart() {
         .iter()
         .map(|session| (session["id"].as_str().unwrap(), session["ending"]["text"].as_str().unwrap()))
         .collect();
-    assert_eq!(told, [(left, "The broker was restarted."), (NO_SESSION, "anna ended this session: tea")]);
+    assert_eq!(
+        told,
+        [
+            (left, "The broker was restarted. Open a new session."),
+            (NO_SESSION, "anna ended this session: tea")
+        ]
+    );
     let one = broker.get(&format!("/api/v1/sessions/{left}")).await.json();
     assert_eq!((one["state"].as_str(), one["ending"]["code"].as_str()), (Some("ended"), Some("gone")));
     assert_eq!(one["started"], "2027-01-15T08:00:01.000000Z");

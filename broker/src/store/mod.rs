@@ -156,14 +156,19 @@ pub fn private_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Makes the file with mode 0600 before SQLite would make it readable for others. The files that
-/// SQLite puts beside it take the mode of the main file.
-fn keep_private(path: &Path) -> std::io::Result<()> {
+/// Opens a file that only this user may look into, and makes it when it is missing.
+pub fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// Makes the store's file before SQLite would make it readable for others. The files that SQLite
+/// puts beside it take the mode of the main file.
+fn keep_private(path: &Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         private_folder(folder)?;
     }
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+    private_file(path).map(drop)
 }
 
 /// A column that holds what this version does not understand.
