@@ -20,10 +20,25 @@ pub(super) struct Liveness {
     ping_is_due: bool,
     nonce: u64,
     /// Pings without an answer, oldest first.
-    pings: VecDeque<(u64, Instant)>,
+    pings: VecDeque<Ping>,
     /// The newest ping of the peer, to be answered.
     pong: Option<u64>,
     rtt: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Ping {
+    nonce: u64,
+    at: Instant,
+    /// It is one of those that are sent all the time.
+    is_regular: bool,
+}
+
+/// What an answer tells.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) rtt: Duration,
+    pub(super) is_regular: bool,
 }
 
 /// What silence means.
@@ -67,15 +82,16 @@ impl Liveness {
         self.pong = Some(nonce);
     }
 
-    /// An answer: the round trip that it measures.
-    pub(super) fn pong(&mut self, now: Instant, nonce: u64) -> Result<Duration, Violation> {
-        let index = self.pings.iter().position(|(sent, _)| *sent == nonce);
+    /// An answer. The peer may answer only the newest of several pings.
+    pub(super) fn pong(&mut self, now: Instant, nonce: u64) -> Result<Answered, Violation> {
+        let index = self.pings.iter().position(|ping| ping.nonce == nonce);
         let index = index.ok_or(Violation::of("PONG to a ping that was not sent, or a second one"))?;
-        let (_, at) = self.pings[index];
-        self.pings.drain(..=index);
-        let rtt = now.saturating_duration_since(at);
-        self.rtt = Some(rtt);
-        Ok(rtt)
+        let rtt = now.saturating_duration_since(self.pings[index].at);
+        let is_regular = self.pings.drain(..=index).any(|ping| ping.is_regular);
+        if is_regular {
+            self.rtt = Some(rtt);
+        }
+        Ok(Answered { rtt, is_regular })
     }
 
     pub(super) fn next_pong(&mut self) -> Option<u64> {
@@ -92,12 +108,24 @@ impl Liveness {
 
     /// The ping that is due.
     pub(super) fn next_ping(&mut self, now: Instant) -> Option<u64> {
-        if !self.ping_is_due || self.pings.len() >= PINGS_MAX {
+        if !self.ping_is_due {
             return None;
         }
         self.ping_is_due = false;
+        self.send(now, true)
+    }
+
+    /// A ping out of turn, which measures no more than the moment.
+    pub(super) fn ping_now(&mut self, now: Instant) -> Option<u64> {
+        self.send(now, false)
+    }
+
+    fn send(&mut self, at: Instant, is_regular: bool) -> Option<u64> {
+        if self.pings.len() >= PINGS_MAX {
+            return None;
+        }
         self.nonce += 1;
-        self.pings.push_back((self.nonce, now));
+        self.pings.push_back(Ping { nonce: self.nonce, at, is_regular });
         Some(self.nonce)
     }
 

@@ -356,7 +356,7 @@ impl Link {
             return false;
         };
         if stream.class == Class::Bulk {
-            self.pace.forget(id, stream.outbound.in_flight());
+            self.pace.forget(stream.outbound.in_flight());
         }
         self.credits.remove(id);
         self.interactive.remove(id);

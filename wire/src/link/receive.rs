@@ -35,7 +35,7 @@ impl Link {
             Frame::Open { stream, target, class, limit } => self.peer_opens(stream, target, class, limit),
             Frame::Data { stream, offset, bytes } => self.data(stream, offset, bytes),
             Frame::Credit { stream, received, limit, finished } => {
-                self.credit(now, stream, received, limit, finished)
+                self.credit(stream, received, limit, finished)
             }
             Frame::Fin { stream, offset } => self.fin(stream, offset),
             Frame::Reset { stream, code } => self.peer_resets(stream, code),
@@ -115,21 +115,14 @@ impl Link {
         Ok(())
     }
 
-    fn credit(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        received: u64,
-        limit: u64,
-        finished: bool,
-    ) -> Result<(), Violation> {
+    fn credit(&mut self, id: StreamId, received: u64, limit: u64, finished: bool) -> Result<(), Violation> {
         self.check_stream_of_frame(id)?;
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
         let newly = stream.outbound.credit(received, limit, finished)?;
         if stream.class == Class::Bulk {
-            self.pace.acknowledged(now, id, received, newly);
+            self.pace.acknowledged(newly);
         }
         if stream.outbound.takes_writable() {
             self.outputs.push_back(Output::Writable(id));
@@ -184,9 +177,11 @@ impl Link {
     }
 
     fn pong(&mut self, now: Instant, nonce: u64) -> Result<(), Violation> {
-        let rtt = self.liveness.pong(now, nonce)?;
-        self.pace.round_trip(now, rtt);
-        self.outputs.push_back(Output::Rtt(rtt));
+        let answered = self.liveness.pong(now, nonce)?;
+        self.pace.round_trip(now, nonce, answered.rtt);
+        if answered.is_regular {
+            self.outputs.push_back(Output::Rtt(answered.rtt));
+        }
         Ok(())
     }
 

@@ -2,9 +2,12 @@
 //!
 //! Whatever has been handed to the transport stands before the next keystroke, wherever on the
 //! way it queues. So bulk goes in small frames, only while no interactive stream has anything to
-//! send, and only until `Pace::cap` bytes of it are unacknowledged. The cap follows the time that
-//! bulk takes to be acknowledged: near the lowest round trip seen, nothing queues on the way and
-//! the cap may grow; well above it, our own bytes are the queue and the cap must shrink.
+//! send, and only until `Pace::cap` bytes of it are unacknowledged.
+//!
+//! The cap follows the round trip of pings that are sent while it holds bulk back: they stand in
+//! the same queues. Such a cap moves about `cap / took` bytes per second, so `cap * aim / took` is
+//! the cap with which the same line would take the time that we aim at: a little over the lowest
+//! round trip seen, so that the line is used and no queue is felt.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,12 +26,11 @@ const FRAME_BULK_TIME: Duration = Duration::from_millis(2);
 /// What bulk may have under way at first, and at the least: four acknowledgements' worth.
 const CAP_START: u64 = 64 * 1024;
 
-/// Grow while bulk is acknowledged within 1.25 times the lowest round trip and this: a queue of
-/// 5 ms is not felt.
+/// We aim at 1.25 times the lowest round trip and this: a queue of 5 ms is not felt.
 const QUEUE_NOT_FELT: Duration = Duration::from_millis(5);
 
-/// Shrink when it takes more than 1.5 times the lowest round trip and this.
-const QUEUE_FELT: Duration = Duration::from_millis(10);
+/// Bulk that is held back is measured at most this often.
+const PROBE_EVERY: Duration = Duration::from_millis(20);
 
 /// The lowest round trip is that of this long and of as long before: routes change. At each turn
 /// bulk starts small again, so that the new lowest is not one of our own queue.
@@ -74,17 +76,19 @@ pub(super) struct Pace {
     held_back: bool,
     lowest: Lowest,
     probe: Option<Probe>,
+    /// Not to be probed again before.
+    probe_at: Option<Instant>,
     /// How many bytes of bulk were ever acknowledged.
     acknowledged: u64,
     frame_max: usize,
 }
 
-/// One frame whose acknowledgement is timed.
+/// A ping that was sent to see what the cap does.
 #[derive(Debug)]
 struct Probe {
-    stream: StreamId,
-    end: u64,
-    at: Instant,
+    nonce: u64,
+    /// The cap and how much was acknowledged when it was sent.
+    cap: u64,
     acknowledged: u64,
 }
 
@@ -105,6 +109,7 @@ impl Pace {
             held_back: false,
             lowest: Lowest::default(),
             probe: None,
+            probe_at: None,
             acknowledged: 0,
             frame_max: FRAME_BULK_MIN,
         }
@@ -121,28 +126,20 @@ impl Pace {
         self.frame_max
     }
 
-    /// `bytes` more of a stream went out, up to its offset `end`.
-    pub(super) fn sent(&mut self, now: Instant, stream: StreamId, end: u64, bytes: u64) {
+    /// So many bytes of bulk went out.
+    pub(super) fn sent(&mut self, bytes: u64) {
         self.in_flight += bytes;
-        if self.probe.is_none() {
-            self.probe = Some(Probe { stream, end, at: now, acknowledged: self.acknowledged });
-        }
     }
 
-    /// `bytes` more of a stream were acknowledged, up to its offset `received`.
-    pub(super) fn acknowledged(&mut self, now: Instant, stream: StreamId, received: u64, bytes: u64) {
+    /// So many bytes of bulk were acknowledged.
+    pub(super) fn acknowledged(&mut self, bytes: u64) {
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.acknowledged += bytes;
-        if let Some(probe) = self.probe.take_if(|p| p.stream == stream && p.end <= received) {
-            let took = now.saturating_duration_since(probe.at);
-            self.judge(now, took, self.acknowledged - probe.acknowledged);
-        }
     }
 
     /// A stream is forgotten with so much of it under way.
-    pub(super) fn forget(&mut self, stream: StreamId, in_flight: u64) {
+    pub(super) fn forget(&mut self, in_flight: u64) {
         self.in_flight = self.in_flight.saturating_sub(in_flight);
-        self.probe.take_if(|probe| probe.stream == stream);
     }
 
     /// A new transport: nothing is under way, and nothing is known of the line.
@@ -150,27 +147,41 @@ impl Pace {
         *self = Self::new(self.cap_max);
     }
 
+    /// Whether a ping is to be sent to see what the cap does.
+    pub(super) fn wants_probe(&self, now: Instant) -> bool {
+        self.held_back && self.probe.is_none() && self.probe_at.is_none_or(|at| at <= now)
+    }
+
+    /// That ping was sent.
+    pub(super) fn probed(&mut self, nonce: u64) {
+        self.probe = Some(Probe { nonce, cap: self.cap, acknowledged: self.acknowledged });
+    }
+
     /// A ping took this long.
-    pub(super) fn round_trip(&mut self, now: Instant, took: Duration) {
-        if self.lowest.add(now, took) {
+    pub(super) fn round_trip(&mut self, now: Instant, nonce: u64, took: Duration) {
+        let took = took.max(Duration::from_micros(1));
+        let new_span = self.lowest.add(now, took);
+        if let Some(probe) = self.probe.take_if(|probe| probe.nonce <= nonce) {
+            self.judge(&probe, took);
+            // What it changed is to be seen before the next.
+            self.probe_at = Some(now + took.max(PROBE_EVERY));
+        }
+        if new_span {
             self.cap = CAP_START.min(self.cap_max);
         }
     }
 
-    /// Bulk took this long to be acknowledged, in which time so much of it was.
-    fn judge(&mut self, now: Instant, took: Duration, acknowledged: u64) {
-        let lowest = self.lowest.get().unwrap_or(took);
-        let held_back = std::mem::take(&mut self.held_back);
-        // What was not held back may have waited for more bytes before it was acknowledged.
-        if held_back && took > lowest * 3 / 2 + QUEUE_FELT {
-            self.cap = (self.cap * 4 / 5).max(CAP_START);
-        } else if held_back && took <= lowest * 5 / 4 + QUEUE_NOT_FELT {
-            self.cap = self.cap * 3 / 2;
+    fn judge(&mut self, probe: &Probe, took: Duration) {
+        if std::mem::take(&mut self.held_back) {
+            let aim = self.lowest.get().unwrap_or(took) * 5 / 4 + QUEUE_NOT_FELT;
+            let fits = probe.cap as f64 * aim.as_secs_f64() / took.as_secs_f64();
+            // No measurement is trusted so far as to more than halve or double anything.
+            let fits = (fits as u64).clamp(self.cap / 2, self.cap * 2);
+            self.cap = fits.max(CAP_START).min(self.cap_max);
         }
-        self.cap = self.cap.min(self.cap_max);
-        let in_time = acknowledged as u128 * FRAME_BULK_TIME.as_micros() / took.as_micros().max(1);
-        self.frame_max = (in_time.min(FRAME_DATA_MAX as u128) as usize).max(FRAME_BULK_MIN);
-        self.round_trip(now, took);
+        let rate = (self.acknowledged - probe.acknowledged) as f64 / took.as_secs_f64();
+        let in_time = (rate * FRAME_BULK_TIME.as_secs_f64()) as usize;
+        self.frame_max = in_time.clamp(FRAME_BULK_MIN, FRAME_DATA_MAX);
     }
 
     #[cfg(test)]

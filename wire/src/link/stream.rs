@@ -349,6 +349,17 @@ impl Inbound {
         self.end_was_read && self.fin_told
     }
 
+    #[cfg(test)]
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// In how many pieces of memory it is held.
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len() + 1
+    }
+
     /// What arrived and was not read.
     #[cfg(test)]
     pub(super) fn unread(&self) -> u64 {

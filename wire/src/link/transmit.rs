@@ -24,7 +24,7 @@ impl Link {
                 .control(now)
                 .map(|frame| frame.encode())
                 .or_else(|| self.interactive_frame())
-                .or_else(|| self.bulk_frame(now)),
+                .or_else(|| self.bulk_frame()),
             _ => None,
         }
     }
@@ -59,6 +59,12 @@ impl Link {
             return Some(Frame::Pong { nonce });
         }
         if let Some(nonce) = self.liveness.next_ping(now) {
+            return Some(Frame::Ping { nonce });
+        }
+        if self.pace.wants_probe(now)
+            && let Some(nonce) = self.liveness.ping_now(now)
+        {
+            self.pace.probed(nonce);
             return Some(Frame::Ping { nonce });
         }
         if let Some(stream) = self.reset_oks.pop_first() {
@@ -130,7 +136,7 @@ impl Link {
         }
     }
 
-    fn bulk_frame(&mut self, now: Instant) -> Option<Bytes> {
+    fn bulk_frame(&mut self) -> Option<Bytes> {
         while !self.bulk.is_empty() && self.pace.may_send() {
             let id = self.bulk.next()?;
             let frame_max = self.pace.frame_max();
@@ -139,9 +145,7 @@ impl Link {
                 continue;
             };
             let sent = self.streams.get(&id).map_or(before, |stream| stream.outbound.sent);
-            if sent > before {
-                self.pace.sent(now, id, sent, sent - before);
-            }
+            self.pace.sent(sent - before);
             return Some(frame);
         }
         None
