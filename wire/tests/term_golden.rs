@@ -1,5 +1,7 @@
 //! The golden frames: `wire/golden/term/*.txt`, which the TypeScript twin reads as well.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be read fails the test")]
+
 mod term_notation;
 
 use std::sync::LazyLock;

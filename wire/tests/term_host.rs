@@ -1,5 +1,7 @@
 //! The host, one scenario a test.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be read fails the test")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! How the golden files write frames.
 
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "a golden file that cannot be read fails the test")]
 
 use bytes::Bytes;
 use moorline_wire::term::{HostFrame, Size, ViewerFrame};
