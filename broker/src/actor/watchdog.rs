@@ -5,14 +5,13 @@
 //! `timing.arbiter_stuck` without an answer the process aborts, to be started anew by its
 //! service manager: what is kept outside of it survives that, as it survives any crash.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_rt::{Arbiter, ArbiterHandle};
 use tracing::error;
-
-use crate::clock;
 
 /// How often each arbiter is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,35 +56,34 @@ impl Watchdog {
 
 struct Watched {
     arbiter: ArbiterHandle,
-    answered: Arc<Mutex<Instant>>,
+    /// Asked so often since it last answered.
+    unanswered: Arc<AtomicU32>,
 }
 
 /// `true`: an arbiter is stuck. `false`: nobody holds the watchdog any more.
+///
+/// It counts questions, not time: a process that was stopped as a whole (SIGSTOP, a suspended
+/// machine) has asked nothing meanwhile, and is not stuck when it goes on.
 fn ask_until_stuck(limit: Duration, every: Duration, newcomers: &Receiver<ArbiterHandle>) -> bool {
+    let unanswered_max = limit.as_millis().div_ceil(every.as_millis().max(1));
     let mut watched: Vec<Watched> = Vec::new();
     loop {
         match newcomers.recv_timeout(every) {
-            Ok(arbiter) => watched.push(Watched { arbiter, answered: Arc::new(Mutex::new(clock::now())) }),
+            Ok(arbiter) => watched.push(Watched { arbiter, unanswered: Arc::default() }),
             Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => watched.retain(ask),
         }
-        let now = clock::now();
-        let silent = |one: &Watched| {
-            now.duration_since(*one.answered.lock().unwrap_or_else(PoisonError::into_inner)) > limit
-        };
-        if watched.iter().any(silent) {
+        if watched.iter().any(|one| u128::from(one.unanswered.load(Ordering::Relaxed)) > unanswered_max) {
             return true;
         }
-        watched.retain(ask);
     }
 }
 
 /// `false`: the arbiter has ended, as arbiters do when the broker stops.
 fn ask(one: &Watched) -> bool {
-    let answered = one.answered.clone();
-    one.arbiter.spawn_fn(move || {
-        *answered.lock().unwrap_or_else(PoisonError::into_inner) = clock::now();
-    })
+    let unanswered = one.unanswered.clone();
+    unanswered.fetch_add(1, Ordering::Relaxed);
+    one.arbiter.spawn_fn(move || unanswered.store(0, Ordering::Relaxed))
 }
 
 #[cfg(test)]
