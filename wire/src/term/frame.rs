@@ -59,7 +59,7 @@ const SNAP_HEADER: usize = 1 + 8 + 2 + 2;
 pub const HOST_MESSAGE_BYTES_MAX: usize = SNAP_HEADER + SNAP_BYTES_MAX;
 
 /// One WebSocket message, either opcode.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Message {
     /// Opcode 2.
     Binary(Bytes),
@@ -105,7 +105,7 @@ pub enum ViewerRole {
 }
 
 /// What the host (broker or keeper) sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the layout above says what each field is")]
 pub enum HostFrame {
     /// Output from this absolute offset.
@@ -121,7 +121,7 @@ pub enum HostFrame {
 }
 
 /// What a viewer sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the layout above says what each field is")]
 pub enum ViewerFrame {
     /// Input at this absolute offset.
@@ -167,7 +167,7 @@ pub enum LegState {
 }
 
 /// Text messages of the host: `{"t":"attached",...}`. A viewer ignores a `t` that it does not know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the line above each message says what its fields are")]
 pub enum HostControl {
@@ -252,7 +252,7 @@ pub struct Gap {
 }
 
 /// Text messages of the viewer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the line above each message says what its fields are")]
 pub enum ViewerControl {

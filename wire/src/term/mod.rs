@@ -17,6 +17,7 @@
 pub mod frame;
 pub mod host;
 pub mod prefixed;
+mod quiet;
 pub mod viewer;
 
 pub use frame::{HostControl, HostFrame, Message, Size, ViewerControl, ViewerFrame};

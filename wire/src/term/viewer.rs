@@ -17,6 +17,7 @@ mod outgoing;
 mod pulse;
 
 use std::collections::VecDeque;
+use std::fmt::{self, Debug, Formatter};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use self::outgoing::Outgoing;
 use self::pulse::{Pulse, Verdict};
 use super::frame::{Gap, HostControl, HostFrame, Size, ViewerControl, ViewerFrame, ViewerRole, out_of_place};
+use super::quiet::Quiet;
 use crate::link::Violation;
 
 /// After how much parsed output an acknowledgement goes out: a quarter of the window.
@@ -74,7 +76,7 @@ struct Incoming {
 }
 
 /// What a viewer's driver is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the line above each variant says what its fields are")]
 pub enum ViewerOutput {
     /// For the terminal; call `parsed` when it was parsed.
@@ -445,5 +447,22 @@ impl Incoming {
             self.told = self.told.max(self.parsed);
             self.told
         })
+    }
+}
+
+impl Debug for ViewerOutput {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(bytes) => write!(f, "Write({:?})", Quiet(bytes.len())),
+            Self::Rebuild { cols, rows, bytes } => {
+                write!(f, "Rebuild({cols}x{rows}, {:?})", Quiet(bytes.len()))
+            }
+            Self::Gap { from, to } => write!(f, "Gap({from}..{to})"),
+            Self::Control(control) => control.fmt(f),
+            Self::PasteCancelled { sent, dropped } => write!(f, "PasteCancelled({sent}, {dropped})"),
+            Self::Unstable => f.write_str("Unstable"),
+            Self::Steady => f.write_str("Steady"),
+            Self::Dead => f.write_str("Dead"),
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! What a host is told and what it tells.
 
+use std::fmt::{self, Debug, Formatter};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::term::frame::{HostControl, OUT_BYTES_MAX, Size, ViewerFrame, ViewerRole};
+use crate::term::quiet::Quiet;
 use crate::{Code, Ending};
 
 /// One attached connection. Never used twice within a host.
@@ -76,7 +78,7 @@ pub struct Attach {
 }
 
 /// What can happen to a host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[allow(missing_docs, reason = "the line above each variant says what its fields are")]
 pub enum HostInput {
     /// The program wrote.
@@ -98,7 +100,7 @@ pub enum HostInput {
 }
 
 /// What the host's driver is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the line above each variant says what its fields are")]
 pub enum HostOutput {
     /// `poll_transmit(viewer)` has something.
@@ -119,4 +121,37 @@ pub enum HostOutput {
     KillWanted { viewer: ViewerId, reason: Option<String> },
     /// Drivers, watchers.
     Viewers { drivers: usize, watchers: usize },
+}
+
+impl Debug for HostInput {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output(bytes) => write!(f, "Output({:?})", Quiet(bytes.len())),
+            Self::Attach(attach) => attach.fmt(f),
+            Self::Frame { viewer, frame } => write!(f, "Frame({viewer:?}, {frame:?})"),
+            Self::Left(viewer) => write!(f, "Left({viewer:?})"),
+            Self::Snapshot { offset, cols, rows, bytes } => {
+                write!(f, "Snapshot({offset}, {cols}x{rows}, {:?})", Quiet(bytes.len()))
+            }
+            Self::InputTaken { total } => write!(f, "InputTaken({total})"),
+            Self::Tell(control) => write!(f, "Tell({control:?})"),
+            Self::Ended(ending) => write!(f, "Ended({ending:?})"),
+        }
+    }
+}
+
+impl Debug for HostOutput {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transmit(viewer) => write!(f, "Transmit({viewer:?})"),
+            Self::ToShell(bytes) => write!(f, "ToShell({:?})", Quiet(bytes.len())),
+            Self::Resize { size, offset } => write!(f, "Resize({}x{} at {offset})", size.cols, size.rows),
+            Self::Signal { number } => write!(f, "Signal({number})"),
+            Self::Gate { open } => write!(f, "Gate({})", if *open { "open" } else { "closed" }),
+            Self::SnapshotWanted => f.write_str("SnapshotWanted"),
+            Self::Close { viewer, code } => write!(f, "Close({viewer:?}, {code})"),
+            Self::KillWanted { viewer, .. } => write!(f, "KillWanted({viewer:?})"),
+            Self::Viewers { drivers, watchers } => write!(f, "Viewers({drivers}, {watchers})"),
+        }
+    }
 }

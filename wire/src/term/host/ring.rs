@@ -1,12 +1,12 @@
 //! The recent output, by absolute offset.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Debug, Formatter};
 
 use bytes::Bytes;
 
 /// Keeps the last `bytes_max` bytes. It holds copies in one piece of memory: a slice of what was
 /// read would keep the whole read buffer alive for one byte of echo.
-#[derive(Debug)]
 pub(super) struct Ring {
     bytes: VecDeque<u8>,
     bytes_max: usize,
@@ -45,6 +45,12 @@ impl Ring {
         copy.extend_from_slice(&front[from.min(front.len())..to.min(front.len())]);
         copy.extend_from_slice(&back[from.saturating_sub(front.len())..to.saturating_sub(front.len())]);
         Bytes::from(copy)
+    }
+}
+
+impl Debug for Ring {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "Ring({}..{})", self.start(), self.head)
     }
 }
 

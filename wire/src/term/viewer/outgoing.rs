@@ -1,6 +1,7 @@
 //! What was typed and pasted, until the program has it.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Debug, Formatter};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -21,7 +22,6 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 /// Ctrl-C, Ctrl-Z, Ctrl-\.
 const INTERRUPTS: &[u8] = &[0x03, 0x1a, 0x1c];
 
-#[derive(Debug)]
 enum Queued {
     Typed(Bytes),
     Paste { bytes: Bytes, sent: usize, bracketed: bool },
@@ -42,7 +42,7 @@ pub(super) struct Cancelled {
     pub(super) dropped: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outgoing {
     queue: VecDeque<Queued>,
     queued: usize,
@@ -182,5 +182,12 @@ impl Outgoing {
         }
         self.queued -= length;
         self.kept.extend_from_slice(&piece);
+    }
+}
+
+impl Debug for Outgoing {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { acked, sent, queued, .. } = self;
+        write!(f, "Outgoing(acked {acked}, sent {sent}, next {}, {queued} bytes queued)", self.next())
     }
 }
