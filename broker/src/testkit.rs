@@ -99,6 +99,11 @@ impl Kit {
         std::fs::write(self.folder.path().join("install_key"), text).unwrap();
     }
 
+    /// Makes every write to the store wait, until it is released.
+    pub async fn hold_store(&self) -> HeldStore {
+        HeldStore::new(self.folder.path().join(crate::store::FILE)).await
+    }
+
     /// Asks for a shell on that device.
     pub async fn shell(&self, device: &DeviceId) -> Result<SessionId, Problem> {
         self.session(device, |_| ()).await
@@ -134,6 +139,27 @@ impl Kit {
     }
 }
 
+/// The write lock of the store's file, held by somebody else.
+pub struct HeldStore {
+    connection: sqlx::SqliteConnection,
+}
+
+impl HeldStore {
+    async fn new(path: std::path::PathBuf) -> Self {
+        use sqlx::{ConnectOptions, Executor};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let mut connection = options.connect().await.unwrap();
+        connection.execute("BEGIN IMMEDIATE").await.unwrap();
+        Self { connection }
+    }
+
+    /// Lets the writes go on.
+    pub async fn release(mut self) {
+        use sqlx::Executor;
+        self.connection.execute("ROLLBACK").await.unwrap();
+    }
+}
+
 /// Lets everybody else run until it is so. Time does not pass by this; a test that waits for what
 /// never comes is ended by the test runner.
 pub async fn eventually(mut so: impl FnMut() -> bool) {
@@ -157,6 +183,12 @@ pub fn stop_clock() -> StoppedClock {
 /// See [`stop_clock`].
 pub struct StoppedClock {
     _keep: std::sync::mpsc::Sender<()>,
+}
+
+impl Drop for StoppedClock {
+    fn drop(&mut self) {
+        tokio::time::resume();
+    }
 }
 
 impl StoppedClock {

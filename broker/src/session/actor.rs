@@ -83,6 +83,7 @@ impl SshSession {
             window: window(limits.window.bytes()),
             in_window: window(limits.in_window.bytes()),
             viewers_max: limits.viewers_per_session,
+            driver_back_within: timing.driver_back_within,
             ..HostConfig::default()
         };
         let gauges = Gauges::new(parts.metrics.clone());

@@ -423,3 +423,19 @@ impl Handler<Down<SessionId>> for SessionSupervisor {
         self.end_without_actor(&id, ending, ctx);
     }
 }
+
+/// Makes one session fail, so that a test sees what else fails.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct PanicIn(pub SessionId);
+
+#[cfg(test)]
+impl Handler<PanicIn> for SessionSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, PanicIn(id): PanicIn, _: &mut Self::Context) {
+        let session = self.sessions[&id].session.as_ref().expect("it lives");
+        session.try_send(super::actor::PanicNow).expect("it has room");
+    }
+}

@@ -22,7 +22,7 @@ use crate::socket::{Incoming, Outgoing, SocketEnds};
 
 /// A device with its identity, its sshd and its end of the link.
 pub struct Agent {
-    key: Ed25519KeyPair,
+    key: Arc<Ed25519KeyPair>,
     /// What its sshd proves itself with.
     pub host_key: PrivateKey,
     /// How its sshd behaves.
@@ -66,7 +66,7 @@ impl Agent {
     pub fn new() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self {
-            key: Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap(),
+            key: Arc::new(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap()),
             host_key: super::sshd::host_key(),
             manners: Arc::default(),
             link: None,
@@ -105,6 +105,27 @@ impl Agent {
             hello.enroll = Some(BASE64.encode(ring::hmac::sign(&key, &hello.enroll_bytes(challenge))));
         }
         self.sign(hello, challenge)
+    }
+
+    /// For `connect_as`: the same device under another name, signed.
+    pub fn named(&self, name: &str) -> impl FnOnce(&Challenge, Hello) -> Hello + use<> {
+        let key = self.key.clone();
+        let name = name.to_owned();
+        move |challenge, mut hello| {
+            hello.name = name;
+            hello.signature = BASE64.encode(key.sign(&hello.signed_bytes(challenge)));
+            hello
+        }
+    }
+
+    /// For `connect_as`: the same device with these host keys, signed.
+    pub fn with_host_keys(&self, host_keys: Vec<String>) -> impl FnOnce(&Challenge, Hello) -> Hello + use<> {
+        let key = self.key.clone();
+        move |challenge, mut hello| {
+            hello.host_keys = host_keys;
+            hello.signature = BASE64.encode(key.sign(&hello.signed_bytes(challenge)));
+            hello
+        }
     }
 
     /// Signs what it says.

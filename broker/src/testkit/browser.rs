@@ -57,6 +57,11 @@ impl Browser {
         self.say(ViewerFrame::Control(hello)).await;
     }
 
+    /// Calls itself another tab.
+    pub fn set_key(&mut self, key: &str) {
+        self.key = key.to_owned();
+    }
+
     /// Says anything.
     pub async fn say(&mut self, frame: ViewerFrame) {
         let message = match frame.encode() {
@@ -92,7 +97,10 @@ impl Browser {
                 assert_eq!(*offset, self.have, "output at another offset than promised");
                 self.have += bytes.len() as u64;
                 self.output.extend_from_slice(bytes);
-                self.say(ViewerFrame::Ack { offset: self.have }).await;
+                // The socket may be closing, with more for us to read.
+                if let Message::Binary(ack) = (ViewerFrame::Ack { offset: self.have }).encode() {
+                    let _ = self.raw.to.send(Incoming::Binary(ack)).await;
+                }
             }
             return Ok(frame);
         }
@@ -125,6 +133,13 @@ impl Browser {
             if let Err(code) = self.next().await {
                 panic!("closed with {code:?} before {text:?} was seen");
             }
+        }
+    }
+
+    /// Waits for anything.
+    pub async fn more(&mut self) {
+        if let Err(code) = self.next().await {
+            panic!("closed with {code:?}");
         }
     }
 
