@@ -147,6 +147,9 @@ settings! {
         viewer_ping: Duration = "5s";
         /// No answer for so long: the terminal reconnects.
         viewer_dead: Duration = "15s";
+        /// How long a program that writes much waits for a browser whose connection broke; then it goes
+        /// on, and the oldest output is lost.
+        driver_back_within: Duration = "30s";
         /// How long a shell is kept while nobody is attached to it.
         detached_for: Duration = "10m";
         /// How long a stop of the broker may take.

@@ -100,7 +100,7 @@ test('a title is shown without what could deceive, and a bell rings for the eye'
 test('every control character and every length of UTF-8 that is typed reaches the program as it is', async (stage) => {
   const tab = await stage.shell();
   const got = stage.world.path('bytes');
-  await tab.enter(`stty raw -echo; echo go; head -c 257 > ${got}; stty sane`);
+  await tab.enter(`stty raw -echo; printf 'go\\r\\n'; head -c 257 > ${got}; stty sane; echo`);
   await tab.shows('\ngo');
   await tab.page.evaluate(() => window.__moorline.term.input(String.fromCharCode(...Array.from({ length: 128 }, (_, n) => n))));
   const rest = 'äöü…“”漢字👩‍👩‍👧';

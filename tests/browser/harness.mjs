@@ -68,6 +68,8 @@ class Stage {
 
   async clear() {
     for (const window of this.windows) await window.close();
+    this.world.relay?.plan(() => ({}));
+    this.world.relay?.heal();
     await this.world.endSessions();
     this.world.complaints([]);
   }

@@ -107,6 +107,6 @@ test('when the agent is killed, the tab says that the link to the device is lost
   await tab.is('ended', 15_000);
   await tab.says(/device|connection/i);
   await tab.page.bringToFront();
-  await tab.page.getByRole('button', { name: 'New session' }).click();
+  await tab.page.getByRole('button', { name: 'New session Enter' }).click();
   await tab.shell();
 });

@@ -35,7 +35,7 @@ test('a cat of 100 MB reaches the terminal with the SHA-256 of the file', async 
   const tab = await stage.shell();
   await tab.page.evaluate((size) => window.__test.record(size), FILE_BYTES + 4096);
   const begun = performance.now();
-  await tab.enter(`stty -opost; printf '<''<<'; cat ${path}; printf '>''>>'; stty opost`);
+  await tab.enter(`stty -opost; printf '<''<<'; cat ${path}; printf '>''>>'; stty opost; clear`);
   const look = (size) => {
     const { bytes, length } = window.__test.recorded;
     return length > size && new TextDecoder().decode(bytes.subarray(Math.max(0, length - 4096), length)).includes('>>>');

@@ -10,7 +10,7 @@ use moorline_tests::{Broker, Device, Kind, Stage, Terminal, World, on_both, once
 use moorline_wire::Code;
 use nix::sys::signal::Signal;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 on_both! {
     a_login_that_the_device_does_not_have_is_refused,
@@ -26,13 +26,18 @@ once! {
     a_broker_whose_ca_the_device_does_not_trust_is_refused_the_login,
 }
 
-/// Opens a session, and waits for the broker's words of refusal with this code.
-async fn is_refused(broker: &Broker, body: serde_json::Value, code: Code) -> Result<serde_json::Value> {
-    let (session, ticket) = broker.open_as(body).await?;
-    let mut raw = Raw::terminal(broker, &session).await?;
-    raw.say(&Raw::hello(&ticket)).await?;
+/// Asks for a session, which must be refused with this code: at once, if the broker knows already,
+/// or in words on its terminal and in the list. Gives the words.
+async fn is_refused(broker: &Broker, body: Value, code: Code) -> Result<Value> {
+    let answer = broker.call(Method::POST, "/api/v1/sessions", Some(body)).await?;
+    if answer.status != 201 {
+        return Ok(answer.refuses(code.http_status(), code.name())?.json.clone());
+    }
+    let text = |key: &str| answer.json[key].as_str().unwrap_or_default().to_owned();
+    let mut raw = Raw::terminal(broker, &text("id")).await?;
+    raw.say(&Raw::hello(&text("ticket"))).await?;
     let told = raw.refused(code).await?;
-    let ending = broker.ending(&session).await?;
+    let ending = broker.ending(&text("id")).await?;
     ensure!(ending["code"] == code.name(), "the list says {ending}");
     Ok(told)
 }
@@ -50,7 +55,13 @@ async fn a_login_that_the_device_does_not_have_is_refused(stage: &Stage, kind: K
 }
 
 async fn an_offline_device_is_refused_at_once(stage: &Stage, kind: Kind) -> Result<()> {
-    let mut world = World::new(stage, kind).await?;
+    let short = [
+        ("timing.link_ping", "200ms"),
+        ("timing.link_unstable", "500ms"),
+        ("timing.link_dead", "1s"),
+        ("timing.link_resume_within", "2s"),
+    ];
+    let mut world = World::with(stage, kind, &short).await?;
     world.device.agent.process.signal(Signal::SIGTERM)?;
     world.device.agent.process.ended(Duration::from_secs(8)).await?;
     world.broker.device_is(&world.device.id, "offline").await?;

@@ -124,6 +124,7 @@ async fn a_body_that_is_not_what_is_expected_is_refused(stage: &Stage) -> Result
 }
 
 async fn an_expired_ticket_is_refused(stage: &Stage) -> Result<()> {
+    stage.announce("ticket_expired");
     let world = World::with(stage, Kind::Embedded, &[("timing.ticket", "1s")]).await?;
     let (session, ticket) = world.broker.open(&world.device.id).await?;
     let mut raw = Raw::terminal(&world.broker, &session).await?;
@@ -139,6 +140,7 @@ async fn an_expired_ticket_is_refused(stage: &Stage) -> Result<()> {
 }
 
 async fn a_ticket_is_good_for_once_and_for_its_session(stage: &Stage) -> Result<()> {
+    stage.announce("ticket_expired");
     let world = World::new(stage, Kind::Embedded).await?;
     let (one, ticket) = world.broker.open(&world.device.id).await?;
     let (other, _) = world.broker.open(&world.device.id).await?;

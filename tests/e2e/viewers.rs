@@ -131,6 +131,7 @@ async fn the_newest_terminal_takes_over_and_the_older_may_take_back(stage: &Stag
 }
 
 async fn a_token_is_good_until_the_next_one_is_used(stage: &Stage) -> Result<()> {
+    stage.announce("ticket_expired");
     let world = World::new(stage, Kind::Embedded).await?;
     let (session, ticket) = world.broker.open(&world.device.id).await?;
     let mut hello = Raw::hello(&ticket);

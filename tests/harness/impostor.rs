@@ -16,6 +16,7 @@ use crate::stage::Stage;
 
 /// See the module.
 pub struct Impostor {
+    host_key: String,
     key: Ed25519KeyPair,
     install_key: String,
 }
@@ -35,7 +36,8 @@ impl Impostor {
         let seed: [u8; 32] = rand::random();
         let key = Ed25519KeyPair::from_seed_unchecked(&seed).ok().context("32 bytes are a seed")?;
         let install_key = std::fs::read_to_string(stage.path("install.key"))?.trim().to_owned();
-        Ok(Self { key, install_key })
+        let host_key = format!("ssh-ed25519 {}", STANDARD.encode(host_key_blob()));
+        Ok(Self { host_key, key, install_key })
     }
 
     /// The id that belongs to its key.
@@ -80,7 +82,7 @@ impl Impostor {
             platform: "linux x86_64".into(),
             sshd: "embedded".into(),
             login: "root".into(),
-            host_keys: vec![format!("ssh-ed25519 {}", STANDARD.encode(host_key_blob()))],
+            host_keys: vec![self.host_key.clone()],
             clock: std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs() as i64,
             capabilities: Vec::new(),
             resume: None,

@@ -25,9 +25,13 @@ pub struct Plan {
     pub cut_after_down: Option<u64>,
     /// Every byte arrives that much later.
     pub delay: Duration,
-    /// No more bytes than this in one write.
+    /// No more bytes than this in one write, once the upgrade is over (slicing that finely is taken
+    /// for an attack).
     pub piece: Option<usize>,
 }
+
+/// A request or answer of an upgrade is about as long.
+const UPGRADE: usize = 400;
 
 type Planner = Box<dyn FnMut(u64) -> Plan + Send>;
 
@@ -120,21 +124,22 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             reset(client);
             continue;
         }
+        // Before anyone can know of the connection: who cuts it then, cuts it.
+        let cuts = shared.cuts.subscribe();
         let mut number = 0;
         shared.accepted.send_modify(|count| {
             *count += 1;
             number = *count;
         });
         let plan = (shared.planner.lock().expect("no panic holds it"))(number);
-        carried.spawn(carry(client, plan, Arc::clone(&shared)));
+        carried.spawn(carry(client, plan, Arc::clone(&shared), cuts));
         while carried.try_join_next().is_some() {}
     }
 }
 
 /// Carries one connection until it is cut or both sides have finished.
-async fn carry(mut client: TcpStream, plan: Plan, shared: Arc<Shared>) {
+async fn carry(mut client: TcpStream, plan: Plan, shared: Arc<Shared>, mut cuts: watch::Receiver<u64>) {
     let target = *shared.target.lock().expect("no panic holds it");
-    let mut cuts = shared.cuts.subscribe();
     let Ok(mut server) = TcpStream::connect(target).await else {
         reset(client);
         return;
@@ -200,9 +205,12 @@ impl Way {
     }
 
     async fn write(mut self, mut queued: mpsc::Receiver<(Instant, Bytes)>, mut to: WriteHalf<'_>) -> End {
+        let mut passed = 0;
         while let Some((due, chunk)) = queued.recv().await {
             tokio::time::sleep_until(due).await;
-            for piece in chunk.chunks(self.plan.piece.unwrap_or(chunk.len())) {
+            let piece = self.plan.piece.filter(|_| passed > UPGRADE).unwrap_or(chunk.len());
+            passed += chunk.len();
+            for piece in chunk.chunks(piece) {
                 if self.stalled.wait_for(|stalled| !stalled).await.is_err() {
                     return End::Cut;
                 }

@@ -230,6 +230,12 @@ impl Terminal {
         Ok(())
     }
 
+    /// Waits until this text is at the end of what is shown, whatever was searched.
+    pub async fn shows_last(&self, text: &str) -> Result<()> {
+        let limit = Duration::from_secs(60);
+        self.until(limit, text, |now| end_of(&now.output).contains(text).then_some(())).await
+    }
+
     /// Waits for these bytes; gives what was shown before them since the last search.
     pub async fn find(&self, limit: Duration, needle: &[u8]) -> Result<Vec<u8>> {
         let mut looked = 0;

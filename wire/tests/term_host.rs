@@ -190,6 +190,25 @@ fn no_more_than_the_window_is_in_flight_and_the_gate_follows_the_driver() {
 }
 
 #[test]
+fn a_program_waits_a_while_for_a_driver_that_was_cut_off_and_then_goes_on() {
+    let mut stage = Stage::new();
+    stage.attach(1, "a", None, Driver);
+    stage.program_writes(b"hello");
+    stage.input(HostInput::Left(ViewerId(1)));
+    let outputs = stage.program_writes(&[b'y'; 385 * 1024]);
+    assert!(outputs.contains(&HostOutput::Gate { open: false }), "{outputs:?}");
+    assert_eq!(stage.host.poll_timeout(), Some(stage.now + Duration::from_secs(30)));
+    let outputs = stage.pass(Duration::from_secs(30));
+    assert!(outputs.contains(&HostOutput::Gate { open: true }), "{outputs:?}");
+
+    // Who detaches is not waited for.
+    stage.attach(2, "a", Some(0), Driver);
+    stage.frame(2, ViewerFrame::Control(ViewerControl::Detach));
+    let outputs = stage.program_writes(&[b'y'; 400 * 1024]);
+    assert!(!outputs.contains(&HostOutput::Gate { open: false }), "{outputs:?}");
+}
+
+#[test]
 fn who_comes_back_gets_exactly_the_rest() {
     let mut stage = Stage::new();
     stage.attach(1, "a", None, Driver);

@@ -8,7 +8,8 @@
 //! - One viewer types and sizes, the driver; the newest wins. The one before it is told who took
 //!   over and closed with `TAKEN_OVER`; a connection that the same tab replaces is closed with
 //!   `CANCELLED`. Whoever is closed is heard no more, but is still to be reported as `Left`.
-//! - Only what the driver has not parsed closes the gate. A viewer that falls out of the ring is
+//! - Only what the driver has not parsed closes the gate, and still does for `driver_back_within`
+//!   after its connection broke; then the program goes on and the oldest output goes. A viewer that falls out of the ring is
 //!   told the gap and gets a snapshot, and the next one not before it has parsed that one.
 //! - What came from a key is remembered when its connection goes, so that it goes on there.
 //! - A key that is behind what was taken from it has lost its memory (a reload): it goes on from
@@ -64,6 +65,8 @@ pub struct Host {
     driver: Option<ViewerId>,
     /// How far the last driver had parsed; what `hold` counts from.
     parsed_by_driver: u64,
+    /// Until when the program waits for a driver whose connection broke.
+    driver_awaited: Option<Instant>,
     gate_open: bool,
     snapshot_wanted: bool,
     told: Told,
@@ -85,6 +88,7 @@ impl Host {
             newest: None,
             driver: None,
             parsed_by_driver: 0,
+            driver_awaited: None,
             gate_open: true,
             snapshot_wanted: false,
             told: Told::default(),
@@ -101,7 +105,7 @@ impl Host {
             HostInput::Output(bytes) => self.output(now, &bytes),
             HostInput::Attach(attach) => self.attach(now, *attach),
             HostInput::Frame { viewer, frame } => self.frame(now, viewer, frame),
-            HostInput::Left(viewer) => self.left(viewer),
+            HostInput::Left(viewer) => self.left(now, viewer),
             HostInput::Snapshot { offset, cols, rows, bytes } => self.snapshot(offset, cols, rows, &bytes),
             HostInput::InputTaken { total } => {
                 let further = self.input.taken(total);
@@ -129,7 +133,8 @@ impl Host {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let held = self.seats.values().filter_map(|seat| seat.deadline(&self.ring, &self.config));
         let ending = self.seats.values().filter_map(|seat| self.ending_due(seat));
-        held.chain(ending).min()
+        let awaited = self.driver_awaited.filter(|_| !self.gate_open);
+        held.chain(ending).chain(awaited).min()
     }
 
     /// The next frame for that viewer. To be called only when its connection has room: OUT frames
@@ -262,9 +267,13 @@ impl Host {
             self.close_saying(old, Code::TAKEN_OVER, HostControl::TakenOver { by: who.to_owned() });
         }
         self.driver = Some(viewer);
+        self.driver_awaited = None;
     }
 
-    fn left(&mut self, viewer: ViewerId) {
+    fn left(&mut self, now: Instant, viewer: ViewerId) {
+        if self.driver == Some(viewer) {
+            self.driver_awaited = Some(now + self.config.driver_back_within);
+        }
         self.unseat(viewer);
         self.seats.remove(&viewer);
     }
@@ -438,7 +447,7 @@ impl Host {
         self.want_snapshot();
         self.count_viewers();
         self.end_viewers(now);
-        self.turn_gate();
+        self.turn_gate(now);
         self.announce(now);
     }
 
@@ -497,11 +506,12 @@ impl Host {
         finished
     }
 
-    fn turn_gate(&mut self) {
+    fn turn_gate(&mut self, now: Instant) {
+        self.driver_awaited = self.driver_awaited.filter(|until| now < *until);
         let head = self.ring.head();
         let unread = match self.driver.and_then(|driver| self.seats.get(&driver)) {
             Some(seat) => head - seat.acked,
-            None if self.config.hold => head - self.parsed_by_driver,
+            None if self.config.hold || self.driver_awaited.is_some() => head - self.parsed_by_driver,
             None => 0,
         };
         let open = if self.gate_open {

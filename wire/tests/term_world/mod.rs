@@ -27,6 +27,7 @@ fn config() -> HostConfig {
         gate_low: 1000,
         viewers_max: 5,
         viewers_remembered: 20,
+        driver_back_within: Duration::from_millis(50),
         ..HostConfig::default()
     }
 }

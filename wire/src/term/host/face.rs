@@ -36,6 +36,9 @@ pub struct HostConfig {
     pub viewers_remembered: usize,
     /// With no driver attached: close the gate, or go on and lose the oldest output.
     pub hold: bool,
+    /// For so long after the driver's connection broke the gate is kept as if it were attached: a
+    /// break is not a leave, and whoever comes back at once has lost nothing. 30 s.
+    pub driver_back_within: Duration,
 }
 
 impl Default for HostConfig {
@@ -51,6 +54,7 @@ impl Default for HostConfig {
             viewers_max: 16,
             viewers_remembered: 64,
             hold: false,
+            driver_back_within: Duration::from_secs(30),
         }
     }
 }
