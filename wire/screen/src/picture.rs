@@ -134,8 +134,11 @@ fn push_pen(drawn: &mut String, pen: &Pen) {
     for (_, number) in attributes.iter().filter(|(on, _)| *on) {
         let _ = write!(drawn, ";{number}");
     }
-    for (base, color) in [(38, pen.foreground()), (48, pen.background())] {
+    for (base, color) in [(38u16, pen.foreground()), (48, pen.background())] {
         let _ = match color {
+            // The sixteen named colours are not those of the palette: bold makes some of them bright.
+            Some(Color::Indexed(index @ 0..8)) => write!(drawn, ";{}", base - 8 + u16::from(index)),
+            Some(Color::Indexed(index @ 8..16)) => write!(drawn, ";{}", base + 44 + u16::from(index)),
             Some(Color::Indexed(index)) => write!(drawn, ";{base};5;{index}"),
             Some(Color::RGB(rgb)) => write!(drawn, ";{base};2;{};{};{}", rgb.r, rgb.g, rgb.b),
             None => Ok(()),
