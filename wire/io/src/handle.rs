@@ -80,7 +80,8 @@ impl LinkHandle {
         Self { shared: Arc::new(Shared { inner: Mutex::new(inner), stirred: Notify::new() }) }
     }
 
-    /// See [`Link::handle`]. Streams are woken at once.
+    /// See [`Link::handle`]. Streams are woken at once. After a [`Violation`] the transport is to
+    /// be closed with its code; the event `Lost` follows.
     pub fn handle(&self, now: Instant, input: Input) -> Result<(), Violation> {
         self.shared.with(|inner| inner.link.handle(now, input))
     }

@@ -104,7 +104,7 @@ impl Link {
             }
             Input::GoAway { come_back_after } => {
                 let ms = come_back_after.as_millis().min(u32::MAX.into()) as u32;
-                self.going_away = self.has_transport().then_some(ms);
+                self.going_away = (self.role == Role::Broker && self.has_transport()).then_some(ms);
                 Ok(())
             }
         };

@@ -1,13 +1,14 @@
 //! What a stream promises to whoever holds it.
 
 use std::io::ErrorKind;
+use std::time::Instant;
 
 use moorline_wire::Code;
-use moorline_wire::link::{Attach, Class, Config, Role, Target};
+use moorline_wire::link::{Attach, Class, Config, Input, Output, Role, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::joined::{Joined, within_seconds};
-use crate::{LinkStream, StreamReset, reset_code};
+use crate::{Event, LinkStream, StreamReset, reset_code};
 
 /// Bytes that are not the same anywhere.
 fn pattern(seed: u64, length: usize) -> Vec<u8> {
@@ -189,7 +190,7 @@ async fn a_fresh_link_tells_the_old_streams_apart_from_new_ones_of_the_same_numb
     transport.cut().await;
     drop(ours);
     // Another broker process: it counts from 1 again.
-    joined.broker = crate::LinkHandle::new(Role::Broker, Config::default(), std::time::Instant::now());
+    joined.broker = crate::LinkHandle::new(Role::Broker, Config::default(), Instant::now());
     let _transport = joined.connect(Attach::Fresh);
     let (mut ours, mut new) = joined.open(Class::Interactive).await;
     assert_eq!(old.id(), new.id());
@@ -199,4 +200,89 @@ async fn a_fresh_link_tells_the_old_streams_apart_from_new_ones_of_the_same_numb
     let mut read = [0; 3];
     within_seconds(5, "new bytes", new.read_exact(&mut read)).await.unwrap();
     assert_eq!(&read, b"new");
+}
+
+#[tokio::test]
+async fn readers_and_writers_are_woken_when_the_device_does_not_come_back() {
+    let mut joined = Joined::new(Config::default());
+    let transport = joined.connect(Attach::Fresh);
+    let (mut ours, theirs) = joined.open(Class::Interactive).await;
+    let reading = tokio::spawn(async move { ours.read_u8().await.unwrap_err() });
+    let writing = tokio::spawn(async move {
+        let mut theirs = theirs;
+        theirs.write_all(&pattern(3, 4 << 20)).await.unwrap_err()
+    });
+    transport.cut().await;
+    tokio::task::yield_now().await;
+    for handle in [&joined.broker, &joined.agent] {
+        let deadline = handle.poll_timeout().expect("a link without transport has a deadline");
+        handle.handle_timeout(deadline);
+        assert!(std::iter::from_fn(|| handle.poll_event()).any(|e| matches!(e, Event::Link(Output::Lost))));
+        assert!(!handle.is_resumable());
+    }
+    for error in [reading, writing] {
+        let error = within_seconds(5, "the end of a stream", error).await.unwrap();
+        assert_eq!(reset_code(&error), Some(Code::DEVICE_LOST));
+    }
+    assert!(joined.broker.open(Target::Sshd, Class::Bulk).is_err());
+}
+
+#[tokio::test]
+async fn a_violation_ends_every_stream_with_its_code() {
+    let mut joined = Joined::new(Config::default());
+    let _transport = joined.connect(Attach::Fresh);
+    let (mut ours, _theirs) = joined.open(Class::Interactive).await;
+    let reading = tokio::spawn(async move { ours.read_u8().await.unwrap_err() });
+    tokio::task::yield_now().await;
+    let garbage = Input::Frame(b"no frame at all".as_slice().into());
+    let violation = joined.broker.handle(Instant::now(), garbage).unwrap_err();
+    assert_eq!(violation.code, Code::PROTOCOL);
+    let error = within_seconds(5, "the end of a stream", reading).await.unwrap();
+    assert_eq!(reset_code(&error), Some(Code::PROTOCOL));
+}
+
+#[tokio::test]
+async fn a_stream_that_was_opened_and_reset_before_the_driver_looked_is_handed_over_and_gone() {
+    let joined = Joined::new(Config::default());
+    let now = Instant::now();
+    let stream = joined.broker.open(Target::KeeperControl, Class::Bulk).unwrap();
+    for handle in [&joined.broker, &joined.agent] {
+        handle.handle(now, Input::Connected(Attach::Fresh)).unwrap();
+    }
+    let carry = || {
+        while let Some(frame) = joined.broker.poll_transmit(now) {
+            joined.agent.handle(now, Input::Frame(frame)).unwrap();
+        }
+    };
+    carry();
+    stream.reset(Code::KILLED);
+    carry();
+    let Some(Event::Opened { mut stream, target, class }) = joined.agent.poll_event() else {
+        panic!("it was opened")
+    };
+    assert_eq!((target, class), (Target::KeeperControl, Class::Bulk));
+    assert_eq!(stream.reset_code(), Some(Code::KILLED));
+    assert_eq!(reset_code(&stream.read_u8().await.unwrap_err()), Some(Code::KILLED));
+    // Nobody opened this one's successor: dropping it disturbs nothing.
+    drop(stream);
+    assert_eq!(joined.agent.streams(), 0);
+}
+
+#[tokio::test]
+async fn the_driver_is_woken_by_what_happened_before_it_waited() {
+    let joined = Joined::new(Config::default());
+    let stream = joined.broker.open(Target::Sshd, Class::Interactive).unwrap();
+    within_seconds(5, "open", joined.broker.stirred()).await;
+    joined.broker.handle(Instant::now(), Input::Connected(Attach::Fresh)).unwrap();
+    while joined.broker.poll_transmit(Instant::now()).is_some() {}
+    let (_reader, mut writer) = tokio::io::split(stream);
+    writer.write_all(b"key").await.unwrap();
+    within_seconds(5, "write", joined.broker.stirred()).await;
+    assert!(joined.broker.poll_transmit(Instant::now()).is_some());
+    writer.shutdown().await.unwrap();
+    within_seconds(5, "shutdown", joined.broker.stirred()).await;
+    assert!(joined.broker.poll_transmit(Instant::now()).is_some());
+    drop((_reader, writer));
+    within_seconds(5, "drop", joined.broker.stirred()).await;
+    assert!(joined.broker.poll_transmit(Instant::now()).is_some());
 }

@@ -181,6 +181,10 @@ fn the_agent_hears_when_to_come_back() {
     pair.input(BROKER, Input::GoAway { come_back_after });
     pair.settle();
     assert_eq!(told(&pair.ends[AGENT], &Output::GoingAway { come_back_after }), 1);
+    // An agent has nothing of the kind to say.
+    pair.input(AGENT, Input::GoAway { come_back_after });
+    pair.settle();
+    assert_eq!(pair.ends[BROKER].told.len(), 1, "a round trip");
     // Said to nobody, it is not said to the next one.
     pair.cut();
     pair.input(BROKER, Input::GoAway { come_back_after });
