@@ -207,6 +207,7 @@ impl Registry {
     }
 
     /// How many of a kind live.
+    #[cfg(test)]
     pub fn count(&self, kind: Kind) -> usize {
         self.lock().living.values().filter(|entry| entry.kind == kind).count()
     }

@@ -31,8 +31,6 @@ pub const INSTALL_KEY: &str = "dGhlIGluc3RhbGwga2V5IG9mIHRoZSB0ZXN0cyBpcyBsb25n"
 
 /// The broker's inner half.
 pub struct Kit {
-    /// The settings.
-    pub config: Arc<Config>,
     /// A store of its own.
     pub store: Store,
     /// Counts of its own.
@@ -86,12 +84,12 @@ impl Kit {
             registry: registry.clone(),
         });
         let users = Users::start(UserParts {
-            config: config.clone(),
+            config,
             metrics: metrics.clone(),
             sessions: sessions.clone(),
             registry: registry.clone(),
         });
-        Self { config, store, metrics, ca, registry, devices, sessions, users, folder }
+        Self { store, metrics, ca, registry, devices, sessions, users, folder }
     }
 
     /// Replaces the install key.

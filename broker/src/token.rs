@@ -42,7 +42,7 @@ impl fmt::Debug for Token {
 }
 
 /// The hash of a secret: worthless to whoever reads it.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct Hashed([u8; 32]);
 
 impl Hashed {

@@ -2,8 +2,8 @@
 //! sees is up to the test.
 
 use bytes::Bytes;
-use moorline_wire::term::frame::{HostControl, HostFrame, Size, ViewerControl, ViewerFrame};
 use moorline_wire::term::Message;
+use moorline_wire::term::frame::{HostControl, HostFrame, Size, ViewerControl, ViewerFrame};
 use moorline_wire::{Code, Ending, SessionId};
 
 use super::Kit;

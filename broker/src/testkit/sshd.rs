@@ -72,7 +72,8 @@ pub fn serve(stream: LinkStream, host_key: PrivateKey, manners: Arc<Manners>) {
             let _held = stream;
             return std::future::pending().await;
         }
-        if let Ok(session) = server::run_stream(Arc::new(config), stream, Sshd { manners, shell: None }).await {
+        if let Ok(session) = server::run_stream(Arc::new(config), stream, Sshd { manners, shell: None }).await
+        {
             let _ = session.await;
         }
     });
@@ -100,7 +101,12 @@ impl Drop for Running {
 }
 
 impl Sshd {
-    async fn answer(&self, channel: ChannelId, refuse: bool, session: &mut Session) -> Result<(), russh::Error> {
+    async fn answer(
+        &self,
+        channel: ChannelId,
+        refuse: bool,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         if refuse { session.channel_failure(channel) } else { session.channel_success(channel) }
     }
 
@@ -128,7 +134,11 @@ impl Sshd {
 impl server::Handler for Sshd {
     type Error = russh::Error;
 
-    async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, russh::Error> {
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        shown: &Certificate,
+    ) -> Result<Auth, russh::Error> {
         if self.manners.ponders_login.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -192,7 +202,12 @@ impl server::Handler for Sshd {
     }
 
     /// Says back what it hears; `exit` ends it.
-    async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn data(
+        &mut self,
+        channel: ChannelId,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         if data == b"exit" {
             return self.exit(channel, session);
         }
