@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use moorline_wire::Code;
@@ -143,7 +143,6 @@ fn host_of(req: &ServiceRequest) -> Result<&str, Problem> {
     let mut named = req.headers().get_all(header::HOST);
     match (named.next(), named.next()) {
         (Some(host), None) => host.to_str().map_err(|e| Problem::new(Code::HOST).because(e)),
-        _ if req.version() == Version::HTTP_2 => req.uri().host().ok_or_else(|| Problem::new(Code::HOST)),
         _ => Err(Problem::new(Code::HOST)),
     }
 }
