@@ -85,7 +85,9 @@ export class Pulse {
     this.pingDue = false;
     if (!due || this.asked) return null;
     this.nonce = (this.nonce + 1) >>> 0;
-    this.asked = { at: now, deadAfter: this.probing ? PROBE_WAITS : this.deadAfter };
+    // Counted from the last sign of life, which may be as old as the time between two pings.
+    const deadAfter = Math.max(UNSTABLE_AFTER, this.deadAfter - this.every);
+    this.asked = { at: now, deadAfter: this.probing ? PROBE_WAITS : deadAfter };
     this.probing = false;
     this.lastAsked = now;
     return this.nonce;

@@ -11,7 +11,7 @@
 //! - What is pasted goes in pieces of 8 KiB and leaves 8 KiB of the window to the keyboard; an
 //!   interrupt typed by hand drops what is left of it.
 //! - It pings every 5 s while the page is visible or input waits; 3 s without an answer are
-//!   `Unstable`, 15 s `Dead`.
+//!   `Unstable`, 10 s `Dead`, so that a dead connection is seen within 15 s of its last sign of life.
 
 mod outgoing;
 mod pulse;

@@ -109,7 +109,9 @@ impl Pulse {
         }
         self.nonce = self.nonce.wrapping_add(1);
         let probing = std::mem::take(&mut self.probing);
-        let dead_after = if probing { PROBE_WAITS } else { self.dead_after };
+        // Counted from the last sign of life, which may be as old as the time between two pings.
+        let dead_after = self.dead_after.saturating_sub(self.every).max(UNSTABLE_AFTER);
+        let dead_after = if probing { PROBE_WAITS } else { dead_after };
         self.asked = Some(Asked { at: now, dead_after });
         self.last_asked = Some(now);
         Some(self.nonce)
