@@ -95,6 +95,7 @@ fn leave_on_signals() -> Result<CancellationToken, Problem> {
     let leave = CancellationToken::new();
     let told = leave.clone();
     // Owner: the runtime; it listens as long as the process lives.
+    // Owner: the runtime, which `start` shuts down.
     tokio::spawn(async move {
         for _ in 0..2 {
             tokio::select! {

@@ -94,9 +94,18 @@ impl Bond {
                 done = &mut io => return done,
                 () = self.link.stirred() => {}
                 () = clock::until(self.link.poll_timeout()) => self.link.handle_timeout(clock::now()),
-                Some(_) = self.streams.join_next() => {}
+                () = reap(&mut self.streams) => {}
             }
         }
+    }
+}
+
+/// Waits for the end of a stream's task.
+pub async fn reap(streams: &mut JoinSet<()>) {
+    match streams.join_next().await {
+        Some(Err(err)) if err.is_panic() => tracing::error!(%err, "the task of a stream panicked"),
+        Some(_) => {}
+        None => std::future::pending().await,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_util::sync::CancellationToken;
 
-use super::bond::Bond;
+use super::bond::{Bond, reap};
 use super::dial::Socket;
 use crate::agent::Agent;
 use crate::clock;
@@ -67,7 +67,7 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
             happened = std::future::poll_fn(|cx| line.poll(cx, &bond.link)) => happened,
             () = bond.link.stirred() => Happened::Nothing,
             () = clock::until(bond.link.poll_timeout()) => Happened::Time,
-            Some(_) = bond.streams.join_next() => Happened::Nothing,
+            () = reap(&mut bond.streams) => Happened::Nothing,
         };
         match happened {
             Happened::Frame(frame) => {

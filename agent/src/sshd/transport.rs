@@ -90,6 +90,16 @@ impl Held {
     }
 }
 
+/// When the next read may be done.
+enum Pace {
+    /// Now.
+    Due,
+    /// After this, while input trickles.
+    Wait(BoxFuture<'static, ()>),
+    /// A read was done just now.
+    Done,
+}
+
 /// The stream as russh sees it.
 pub struct Transport<S> {
     inner: S,
@@ -98,7 +108,7 @@ pub struct Transport<S> {
     /// The peer finished while we read ahead.
     ended: bool,
     held: Arc<Held>,
-    pace: Option<BoxFuture<'static, ()>>,
+    pace: Pace,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -106,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     /// `ahead_most`: all that the peer may send while we wait to write. `cut` ends it at once.
     pub fn new(inner: S, ahead_most: usize, held: Arc<Held>, cut: CancellationToken) -> Self {
         let cut = Box::pin(cut.cancelled_owned());
-        Self { inner, ahead: BytesMut::new(), ahead_most, ended: false, held, pace: None, cut }
+        Self { inner, ahead: BytesMut::new(), ahead_most, ended: false, held, pace: Pace::Due, cut }
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -133,11 +143,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Transport<S> {
     /// Ready when the next read may be done.
     fn poll_welcome(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if ready!(self.held.poll_eased(cx)) == Welcome::Open {
-            self.pace = None;
+            self.pace = Pace::Due;
             return Poll::Ready(());
         }
-        let pace = self.pace.get_or_insert_with(|| Box::pin(clock::pass(PACE)));
-        ready!(pace.as_mut().poll(cx));
+        if let Pace::Done = self.pace {
+            self.pace = Pace::Wait(Box::pin(clock::pass(PACE)));
+        }
+        if let Pace::Wait(wait) = &mut self.pace {
+            ready!(wait.as_mut().poll(cx));
+            self.pace = Pace::Due;
+        }
         Poll::Ready(())
     }
 }
@@ -157,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<S> {
             let piece = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead[..piece]);
             this.ahead.advance(piece);
-            this.pace = None;
+            this.pace = Pace::Done;
             return Poll::Ready(Ok(()));
         }
         if this.ended {
@@ -165,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<S> {
         }
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(result) => {
-                this.pace = None;
+                this.pace = Pace::Done;
                 Poll::Ready(result)
             }
             Poll::Pending => {
@@ -238,6 +253,7 @@ mod tests {
         held.add(101);
         let before = clock::now();
         near.read_exact(&mut got).await.unwrap();
+        near.read_exact(&mut got).await.unwrap();
         assert!(clock::now() - before >= PACE);
         held.add(1500);
         assert_eq!(held.welcome(), Welcome::Shut);
@@ -250,6 +266,22 @@ mod tests {
             tokio::join!(clock::within(Duration::from_secs(60), "", near.read(&mut got)), release);
         assert_eq!(read.unwrap().unwrap(), 10);
         assert_eq!(held.welcome(), Welcome::Open);
+    }
+
+    /// It once polled the elapsed pace again when nothing had come meanwhile, which panics.
+    #[tokio::test]
+    async fn a_peer_that_is_slower_than_the_trickle_is_read_when_it_comes() {
+        let (mut near, mut far, held, _cut) = pair(1600);
+        held.add(101);
+        for byte in 0..3 {
+            let mut got = [0; 1];
+            let (read, ()) = tokio::join!(near.read_exact(&mut got), async {
+                clock::pass(PACE * 4).await;
+                far.write_all(&[byte]).await.unwrap();
+            });
+            read.unwrap();
+            assert_eq!(got, [byte]);
+        }
     }
 
     #[tokio::test]

@@ -17,8 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 
-/// How often the processes that have not gone yet are counted.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// When the processes that have not gone yet are counted again; doubled each time, because most go at
+/// once, and reading /proc for hundreds of sessions is work.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// At most.
+const LOOK_AGAIN_MOST: Duration = Duration::from_millis(500);
 /// The grace that is left once the agent itself has to leave, which it does within 5 s.
 const HURRIED_GRACE: Duration = Duration::from_secs(2);
 
@@ -80,8 +83,10 @@ async fn bury(mut left: Left, grace: Duration, hurry: CancellationToken) {
         if let Err(err) = left.leader.wait().await {
             tracing::warn!(sid = left.sid, %err, "cannot wait for a session's first process");
         }
+        let mut again = LOOK_AGAIN;
         while !members(left.sid, born).await.is_empty() {
-            clock::pass(LOOK_EVERY).await;
+            clock::pass(again).await;
+            again = LOOK_AGAIN_MOST.min(again * 2);
         }
     };
     tokio::select! {
@@ -94,7 +99,7 @@ async fn bury(mut left: Left, grace: Duration, hurry: CancellationToken) {
     let _ = left.leader.wait().await;
     // Something may have been forked while the list was made.
     while tell(left.sid, born, Signal::SIGKILL).await > 0 {
-        clock::pass(LOOK_EVERY).await;
+        clock::pass(LOOK_AGAIN).await;
     }
 }
 
