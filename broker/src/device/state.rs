@@ -167,8 +167,10 @@ pub struct Roster {
 struct Known {
     /// The epoch of the greeting that began this link.
     born: u64,
-    /// What the agent must show to go on with it.
+    /// What the agent must show to go on with it: the newest token, or the one that it showed last,
+    /// because the welcome with the newest may have been lost on its way.
     resume: Hashed,
+    before: Option<Hashed>,
 }
 
 /// What becomes of a greeting.
@@ -197,18 +199,18 @@ impl Roster {
     }
 
     /// A device has proved who it is. `shown` is the resume token it came with, `next` the one
-    /// that it gets: each works once.
+    /// that it gets. A token works until its successor is shown.
     pub fn admit(&mut self, device: &DeviceId, shown: Option<Hashed>, next: Hashed) -> Admission {
         self.last_epoch += 1;
         let epoch = self.last_epoch;
         match self.newest.get_mut(device) {
-            Some(known) if shown == Some(known.resume) => {
-                known.resume = next;
+            Some(known) if shown.is_some() && (shown == Some(known.resume) || shown == known.before) => {
+                (known.before, known.resume) = (shown, next);
                 Admission::Resume { epoch, born: known.born }
             }
             known => {
                 let evict = known.map(|known| known.born);
-                self.newest.insert(device.clone(), Known { born: epoch, resume: next });
+                self.newest.insert(device.clone(), Known { born: epoch, resume: next, before: None });
                 Admission::Fresh { epoch, evict }
             }
         }
@@ -294,14 +296,19 @@ mod tests {
     }
 
     #[test]
-    fn a_resume_token_works_once_and_only_the_newest_one() {
-        let (first, second, third) = (Hashed::of("1"), Hashed::of("2"), Hashed::of("3"));
+    fn a_resume_token_works_until_its_successor_is_shown() {
+        let [first, second, third, fourth, fifth] = ["1", "2", "3", "4", "5"].map(Hashed::of);
         let mut roster = Roster::new(100);
         assert_eq!(roster.admit(&device(), None, first), Admission::Fresh { epoch: 101, evict: None });
         let resumed = roster.admit(&device(), Some(first), second);
         assert_eq!(resumed, Admission::Resume { epoch: 102, born: 101 });
-        let replayed = roster.admit(&device(), Some(first), third);
-        assert_eq!(replayed, Admission::Fresh { epoch: 103, evict: Some(101) });
+        // The welcome with the second token was lost on its way.
+        let again = roster.admit(&device(), Some(first), third);
+        assert_eq!(again, Admission::Resume { epoch: 103, born: 101 });
+        let resumed = roster.admit(&device(), Some(third), fourth);
+        assert_eq!(resumed, Admission::Resume { epoch: 104, born: 101 });
+        let replayed = roster.admit(&device(), Some(first), fifth);
+        assert_eq!(replayed, Admission::Fresh { epoch: 105, evict: Some(101) });
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub struct UserConnection {
     /// `None` while a future of this actor reads it.
     incoming: Option<mpsc::Receiver<Incoming>>,
     outgoing: mpsc::Sender<Outgoing>,
-    /// Where the browser's frames go, and which chain of resume tokens is its own.
-    attached: Option<(mpsc::Sender<ViewerFrame>, ChainId)>,
+    /// Where the browser's frames go, and which resume token of which chain it was given.
+    attached: Option<(mpsc::Sender<ViewerFrame>, (ChainId, Hashed))>,
     deadline: Deadline,
 }
 
@@ -121,6 +121,7 @@ impl UserConnection {
         if matches!(greeting.shown, Shown::Resume(_)) {
             self.shared.parts.metrics.session_resumed("browser");
         }
+        let given = (chain, resume.hashed());
         let Greeting { have, viewer, in_next, size, role, .. } = greeting;
         let hello = Hello { have, viewer, in_next, size, role };
         let (shared, session) = (self.shared.clone(), self.session.clone());
@@ -132,7 +133,7 @@ impl UserConnection {
         ctx.spawn(joining.into_actor(self).map(move |joined, user, ctx| {
             let input = match joined {
                 Ok(frames) => {
-                    user.attached = Some((frames, chain));
+                    user.attached = Some((frames, given));
                     Input::Joined
                 }
                 Err(Joining::Ended(ending)) => {
@@ -147,7 +148,7 @@ impl UserConnection {
 
     /// Carries frames from the socket to the session until one of them ends.
     fn carry(&mut self, ctx: &mut Context<Self>) {
-        let (Some(mut incoming), Some((frames, chain))) = (self.incoming.take(), self.attached.clone())
+        let (Some(mut incoming), Some((frames, given))) = (self.incoming.take(), self.attached.clone())
         else {
             return;
         };
@@ -159,11 +160,11 @@ impl UserConnection {
                     message = incoming.recv() => message,
                     () = frames.closed() => return Input::SessionGone,
                 };
+                let Some(message) = message else { return Input::SocketGone };
                 // Whoever answers has got the answer to their hello, and the new token in it.
                 if std::mem::take(&mut first) {
-                    shared.arrived(chain);
+                    shared.arrived(given);
                 }
-                let Some(message) = message else { return Input::SocketGone };
                 let frame = match decode(message) {
                     Ok(Some(frame)) => frame,
                     // A message that this version ignores.
@@ -236,8 +237,8 @@ impl Shared {
         Ok((chain, next))
     }
 
-    fn arrived(&self, chain: ChainId) {
-        self.gate().resumes.arrived(chain);
+    fn arrived(&self, (chain, token): (ChainId, Hashed)) {
+        self.gate().resumes.arrived(chain, token);
     }
 
     fn session_is_over(&self, session: &SessionId) {

@@ -122,9 +122,11 @@ impl Resumes {
         Some(id)
     }
 
-    /// The newest token has reached its owner: the one before is worth nothing any more.
-    pub fn arrived(&mut self, id: ChainId) {
-        if let Some(chain) = self.chains.iter_mut().find(|chain| chain.id == id) {
+    /// That token has reached its owner: if it is the newest, the one before is worth nothing any
+    /// more. Of an older connection this may come late, when a newer token is on its way.
+    pub fn arrived(&mut self, id: ChainId, token: Hashed) {
+        let fits = |chain: &&mut Chain| chain.id == id && chain.newest == token;
+        if let Some(chain) = self.chains.iter_mut().find(fits) {
             chain.before = None;
         }
     }
@@ -194,7 +196,7 @@ mod tests {
         let mut resumes = Resumes::new(10);
         let chain = resumes.begin(grant('a', "anna"), secret(1));
         assert_eq!(resumes.redeem(secret(1), &grant('a', "anna"), secret(2)), Some(chain));
-        resumes.arrived(chain);
+        resumes.arrived(chain, secret(2));
         assert_eq!(resumes.redeem(secret(1), &grant('a', "anna"), secret(3)), None);
         assert_eq!(resumes.redeem(secret(2), &grant('a', "anna"), secret(3)), Some(chain));
     }
@@ -205,8 +207,10 @@ mod tests {
         let chain = resumes.begin(grant('a', "anna"), secret(1));
         for lost in 2..5 {
             assert_eq!(resumes.redeem(secret(1), &grant('a', "anna"), secret(lost)), Some(chain));
+            // The connection before is heard late: that says nothing of this one's token.
+            resumes.arrived(chain, secret(lost - 1));
         }
-        resumes.arrived(chain);
+        resumes.arrived(chain, secret(4));
         assert_eq!(resumes.redeem(secret(1), &grant('a', "anna"), secret(9)), None);
         assert_eq!(resumes.redeem(secret(3), &grant('a', "anna"), secret(9)), None);
         assert_eq!(resumes.redeem(secret(4), &grant('a', "anna"), secret(9)), Some(chain));
