@@ -28,6 +28,7 @@ use crate::user::{UserParts, Users};
 /// Runs the broker until a signal ends it.
 pub async fn run(config: Arc<Config>) -> Result<(), Problem> {
     let mut signals = Signals::new()?;
+    raise_open_files(config.limits.sockets);
     let app = App::start(config).await?;
     signals.next().await;
     tracing::info!("stopping");
@@ -164,6 +165,21 @@ fn take_folder(folder: &Path) -> Result<File, Problem> {
             "Another broker works in {}. Stop it, or choose another folder with --set data_dir=FOLDER.",
             folder.display()
         ))),
+    }
+}
+
+/// Allows as many open files as the system lets us: 1024, the usual beginning, is fewer sockets
+/// than `limits.sockets` promises.
+fn raise_open_files(sockets: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(e) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(error = %e, "could not raise the limit of open files");
+    }
+    let allowed = getrlimit(Resource::Nofile).current;
+    if allowed.is_some_and(|allowed| allowed < sockets as u64) {
+        tracing::info!(allowed, sockets, "the system allows fewer open files than limits.sockets");
     }
 }
 
