@@ -51,11 +51,11 @@ pub fn start(config: &Config) -> Result<Log, Problem> {
         tracing_opentelemetry::layer().with_tracer(traces.tracer("moorline-broker")).with_filter(ours)
     });
     let lines = lines(config.log.format, io::stdout).with_filter(filter);
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(spans)
-        .try_init()
-        .map_err(|e| Problem::new(Code::INTERNAL).saying("The log could not be started. This is a fault of Moorline: report it.").because(e))?;
+    tracing_subscriber::registry().with(lines).with(spans).try_init().map_err(|e| {
+        Problem::new(Code::INTERNAL)
+            .saying("The log could not be started. This is a fault of Moorline: report it.")
+            .because(e)
+    })?;
     log_panics();
     Ok(Log { traces })
 }

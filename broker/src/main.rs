@@ -77,9 +77,10 @@ fn run(args: Args) -> Result<(), Problem> {
 
 /// TLS and OTLP take their cryptography from here.
 fn install_crypto() -> Result<(), Problem> {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| Problem::new(Code::INTERNAL).saying("The cryptography could not be set up. This is a fault of Moorline: report it."))
+    rustls::crypto::ring::default_provider().install_default().map_err(|_| {
+        Problem::new(Code::INTERNAL)
+            .saying("The cryptography could not be set up. This is a fault of Moorline: report it.")
+    })
 }
 
 fn read_settings(args: &Args) -> Result<Loaded, Problem> {
