@@ -209,6 +209,25 @@ fn a_program_waits_a_while_for_a_driver_that_was_cut_off_and_then_goes_on() {
 }
 
 #[test]
+fn a_program_does_not_wait_for_a_hidden_page_that_sleeps() {
+    let mut stage = Stage::new();
+    stage.attach(1, "a", None, Driver);
+    stage.frame(1, ViewerFrame::Control(ViewerControl::Visibility { hidden: true }));
+    let outputs = stage.program_writes(&[b'y'; 385 * 1024]);
+    assert!(outputs.contains(&HostOutput::Gate { open: false }), "{outputs:?}");
+    assert_eq!(stage.host.poll_timeout(), Some(stage.now + Duration::from_secs(10)));
+    let outputs = stage.pass(Duration::from_secs(10));
+    assert!(outputs.contains(&HostOutput::Gate { open: true }), "{outputs:?}");
+    let outputs = stage.program_writes(&[b'y'; 385 * 1024]);
+    assert!(!outputs.contains(&HostOutput::Gate { open: false }), "{outputs:?}");
+
+    // As soon as it moves again it is waited for.
+    stage.drain(1);
+    let outputs = stage.frame(1, ViewerFrame::Ack { offset: 1000 });
+    assert!(outputs.contains(&HostOutput::Gate { open: false }), "{outputs:?}");
+}
+
+#[test]
 fn who_comes_back_gets_exactly_the_rest() {
     let mut stage = Stage::new();
     stage.attach(1, "a", None, Driver);

@@ -246,6 +246,14 @@ test("a page that is shown again asks at once and does not wait long", async () 
   assert.equal(page.browser.sockets.length, 2);
 });
 
+test("the host hears that nobody looks, also when it was so before", async () => {
+  const page = new Page();
+  page.browser.isVisible = false;
+  await page.goesLive();
+  const said = { kind: "control", control: { t: "visibility", hidden: true } };
+  assert.deepEqual(page.socket.take(), [said]);
+});
+
 test("a socket that does not open is given up", async () => {
   const page = new Page();
   await page.browser.pass(10_000);

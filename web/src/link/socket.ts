@@ -536,6 +536,7 @@ class Link implements TerminalLink {
         this.memory.resume = control.resume;
         this.attachedAt = now;
         this.keptMs = control.kept_s * 1000;
+        if (!this.env.visible()) this.viewer.send({ t: "visibility", hidden: true });
         this.disarm("freeze");
         break;
       case "live":

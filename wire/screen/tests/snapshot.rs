@@ -155,6 +155,19 @@ proptest! {
         prop_assert_eq!(copy.text(), screen.text());
         prop_assert_eq!(copy.title(), screen.title());
     }
+
+    #[test]
+    fn random_sizes_break_nothing(
+        pieces in prop::collection::vec((piece(), 1..70u16, 1..20u16), 0..40),
+    ) {
+        let mut screen = screen_after(b"");
+        for (output, cols, rows) in pieces {
+            screen.feed(&output);
+            screen.resize(cols, rows);
+            let copy = redrawn(&screen);
+            prop_assert_eq!(copy.text(), screen.text());
+        }
+    }
 }
 
 /// Text, sequences that programs send, and noise.

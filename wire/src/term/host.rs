@@ -9,8 +9,10 @@
 //!   over and closed with `TAKEN_OVER`; a connection that the same tab replaces is closed with
 //!   `CANCELLED`. Whoever is closed is heard no more, but is still to be reported as `Left`.
 //! - Only what the driver has not parsed closes the gate, and still does for `driver_back_within`
-//!   after its connection broke; then the program goes on and the oldest output goes. A viewer that falls out of the ring is
-//!   told the gap and gets a snapshot, and the next one not before it has parsed that one.
+//!   after its connection broke; then the program goes on and the oldest output goes. A page that
+//!   is hidden and stands still, because browsers let such pages sleep, is not waited for either.
+//! - A viewer that falls out of the ring is told the gap and gets a snapshot, and the next one not
+//!   before it has parsed that one.
 //! - What came from a key is remembered when its connection goes, so that it goes on there.
 //! - A key that is behind what was taken from it has lost its memory (a reload): it goes on from
 //!   there as well. Of a key that nobody remembers the word is taken.
@@ -41,6 +43,9 @@ use crate::{Code, Ending};
 
 /// How long a viewer that stands still may keep the ending waiting.
 const ENDING_WAITS: Duration = Duration::from_secs(10);
+/// How long a hidden page may stand still before the program goes on without it: it wakes every
+/// second at first, and once a minute after some minutes.
+const HIDDEN_WAITS: Duration = Duration::from_secs(10);
 /// How long the rest of the output may keep a kill waiting.
 const KILL_WAITS: Duration = Duration::from_millis(500);
 
@@ -133,8 +138,8 @@ impl Host {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let held = self.seats.values().filter_map(|seat| seat.deadline(&self.ring, &self.config));
         let ending = self.seats.values().filter_map(|seat| self.ending_due(seat));
-        let awaited = self.driver_awaited.filter(|_| !self.gate_open);
-        held.chain(ending).chain(awaited).min()
+        let awaited = self.driver_awaited.or_else(|| self.driver_sleeps_at());
+        held.chain(ending).chain(awaited.filter(|_| !self.gate_open)).min()
     }
 
     /// The next frame for that viewer. To be called only when its connection has room: OUT frames
@@ -353,7 +358,12 @@ impl Host {
             ViewerControl::Kill { reason } => {
                 self.outputs.push_back(HostOutput::KillWanted { viewer, reason });
             }
-            ViewerControl::Visibility { .. } | ViewerControl::Unknown => {}
+            ViewerControl::Visibility { hidden } => {
+                if let Some(seat) = self.seats.get_mut(&viewer) {
+                    seat.hidden = hidden;
+                }
+            }
+            ViewerControl::Unknown => {}
         }
     }
 
@@ -506,10 +516,17 @@ impl Host {
         finished
     }
 
+    /// When the driver counts as asleep, if its page is hidden.
+    fn driver_sleeps_at(&self) -> Option<Instant> {
+        let seat = self.seats.get(&self.driver?)?;
+        (seat.hidden && !self.config.hold).then_some(seat.progress + HIDDEN_WAITS)
+    }
+
     fn turn_gate(&mut self, now: Instant) {
         self.driver_awaited = self.driver_awaited.filter(|until| now < *until);
         let head = self.ring.head();
         let unread = match self.driver.and_then(|driver| self.seats.get(&driver)) {
+            Some(_) if self.driver_sleeps_at().is_some_and(|at| at <= now) => 0,
             Some(seat) => head - seat.acked,
             None if self.config.hold || self.driver_awaited.is_some() => head - self.parsed_by_driver,
             None => 0,

@@ -120,7 +120,12 @@ impl Page {
 
     /// Types, pastes, parses, or takes the terminal back.
     pub fn acts(&mut self, world: &mut World) {
-        match world.random(8) {
+        match world.random(9) {
+            8 => {
+                let hidden = world.random(2) == 0;
+                self.viewer.set_hidden(world.now, hidden);
+                self.viewer.send(ViewerControl::Visibility { hidden });
+            }
             0..3 => self.types(world),
             3..7 => {
                 let ahead = self.viewer.received();

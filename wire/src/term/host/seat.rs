@@ -40,6 +40,8 @@ pub(super) struct Seat {
     pub(super) snapshot_unparsed: Option<u64>,
     pub(super) resize_seq: Option<u32>,
     pub(super) told_that_it_only_watches: bool,
+    /// Nobody looks at its page.
+    pub(super) hidden: bool,
     /// Until when bytes may wait for company.
     pub(super) hold_until: Option<Instant>,
     /// When it last came further: attached, or acknowledged something.
@@ -77,6 +79,7 @@ impl Seat {
             snapshot_unparsed: None,
             resize_seq: None,
             told_that_it_only_watches: false,
+            hidden: false,
             hold_until: None,
             progress: now,
             announced: false,
