@@ -1,6 +1,7 @@
 //! A host and its viewers on a simulated wire that breaks, with time that passes when told.
 //!
-//! Thousands of histories, each from a seed; `MOORLINE_SEED=n` runs that one alone. What holds in
+//! Thousands of histories, each from a seed; `MOORLINE_SEED=n` runs that one alone,
+//! `MOORLINE_HISTORIES=n` another number of them. What holds in
 //! all of them is listed in `wire/src/term/mod.rs` (I1 to I4).
 
 mod term_world;
@@ -15,7 +16,7 @@ fn histories(steps: usize, history: impl Fn(&mut World)) {
             let seed = seed.parse().expect("MOORLINE_SEED is a number");
             seed..seed + 1
         }
-        Err(_) => 0..HISTORIES,
+        Err(_) => 0..std::env::var("MOORLINE_HISTORIES").map_or(HISTORIES, |n| n.parse().expect("a number")),
     };
     for seed in seeds {
         let run = || {
