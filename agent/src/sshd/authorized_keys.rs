@@ -188,6 +188,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// FAULTS 13: whatever else stands in the file, a key's own line counts and nobody else's.
+        #[test]
+        fn no_other_line_of_a_file_changes_who_is_let_in(
+            before in proptest::collection::vec("[ -~\t]{0,80}", 0..8),
+            after in proptest::collection::vec("\\PC{0,80}", 0..8),
+            options in "[a-z\"=,\\\\ -]{0,40}",
+        ) {
+            let others = format!("{}\r\n{}\n", before.join("\r\n"), after.join("\n"));
+            proptest::prop_assert_eq!(found(&others), None);
+            proptest::prop_assert_eq!(found(&format!("{others}{ONE} comment\r\n{others}")), Some((true, None)));
+            // Must not panic; what it gives, it gives by options that are understood.
+            let _ = found(&format!("{options} {ONE}"));
+        }
+    }
+
     #[test]
     fn a_file_that_others_can_write_is_not_trusted() {
         let dir = tempfile::tempdir().unwrap();

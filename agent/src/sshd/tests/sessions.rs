@@ -85,22 +85,22 @@ async fn several_sessions_share_a_connection_up_to_the_limit() {
     let path = format!("ControlPath={}", control.display());
     let mut master = stage.ssh(&["-M", "-N", "-o", &path]).spawn().unwrap();
     until("the shared connection stands", || control.exists()).await;
-    let mut sessions: Vec<_> =
-        (0..3).map(|_| stage.ssh(&["-o", &path]).arg("sleep 1000").spawn().unwrap()).collect();
-    // The fourth is refused as soon as the three are there, and the connection lives on.
-    let refused = async {
-        loop {
-            let mut probe = stage.ssh(&["-o", &path, "-o", "ControlMaster=no", "-o", "ProxyCommand=false"]);
-            let out = probe.arg("echo in").output().await.unwrap();
-            if !out.status.success() {
-                return text(&out.stderr);
-            }
-        }
-    };
-    clock::within(PATIENCE, "the refusal", refused).await.unwrap();
-    sessions.pop().unwrap().kill().await.unwrap();
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let mut session =
+            stage.ssh(&["-o", &path]).arg("echo up; cat").stdin(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 3];
+        let read = tokio::io::AsyncReadExt::read_exact(session.stdout.as_mut().unwrap(), &mut said);
+        clock::within(PATIENCE, "a session", read).await.unwrap().unwrap();
+        sessions.push(session);
+    }
+    // Over the shared connection or not at all.
+    let only_shared = ["-o", &path, "-o", "ControlMaster=no", "-o", "ProxyCommand=false"];
+    assert!(!stage.run(&only_shared, "echo in").await.status.success(), "a fourth was let in");
+    // Its input is at an end, so it ends.
+    drop(sessions.pop());
     let again = async {
-        while !stage.run(&["-o", &path, "-o", "ProxyCommand=false"], "true").await.status.success() {
+        while !stage.run(&only_shared, "true").await.status.success() {
             clock::pass(Duration::from_millis(20)).await;
         }
     };
