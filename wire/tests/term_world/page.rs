@@ -121,7 +121,7 @@ impl Page {
     /// Types, pastes, parses, or takes the terminal back.
     pub fn acts(&mut self, world: &mut World) {
         match world.random(9) {
-            8 => {
+            7 => {
                 let hidden = world.random(2) == 0;
                 self.viewer.set_hidden(world.now, hidden);
                 self.viewer.send(ViewerControl::Visibility { hidden });
