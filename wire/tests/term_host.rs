@@ -305,6 +305,18 @@ fn a_reloaded_page_goes_on_typing_where_its_key_stood() {
     assert_eq!(stage.drain(2), [HostFrame::InAck { offset: 6 }]);
 }
 
+/// The reload was told that everything was taken, a break right after it that nothing was.
+#[test]
+fn a_break_after_a_reload_asks_for_nothing_that_was_acknowledged() {
+    let mut stage = Stage::new();
+    stage.attach(1, "a", None, Driver);
+    stage.types(1, 0, b"ls -l");
+    stage.attach_typing(2, "a", None, Driver, 0);
+    assert_eq!(in_ack_of(&stage.drain(2)), 5);
+    stage.attach_typing(3, "a", Some(0), Driver, 5);
+    assert_eq!(in_ack_of(&stage.drain(3)), 5);
+}
+
 #[test]
 fn input_out_of_place_or_beyond_the_window_closes_the_connection() {
     for (offset, length) in [(1, 1), (0, 129 * 1024)] {

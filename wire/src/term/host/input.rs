@@ -76,7 +76,8 @@ impl Input {
             None => Typist { key: key.to_owned(), accepted: next, taken: next, told: next, attached: true },
         };
         typist.attached = true;
-        typist.told = if next < typist.accepted { typist.accepted } else { typist.taken };
+        // What was acknowledged once is not asked for again.
+        typist.told = if next < typist.accepted { typist.accepted } else { typist.told.max(typist.taken) };
         let told = typist.told;
         self.typists.push_back(typist);
         self.forget_surplus();
