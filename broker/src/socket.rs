@@ -160,7 +160,7 @@ impl Actor for Socket {
             ctx.add_stream(outwards(from_us, to_us.clone()));
         }
         if let Some((every, dead)) = self.kind.ping {
-            ctx.run_interval(every.min(dead), move |socket, ctx| socket.ping(ctx, dead));
+            self.watch(ctx, clock::now() + every, every, dead);
         }
     }
 }
@@ -253,14 +253,24 @@ impl Socket {
         }
     }
 
-    fn ping(&mut self, ctx: &mut WebsocketContext<Self>, dead: Duration) {
-        if clock::now().duration_since(self.heard) >= dead {
-            debug!("websocket is dead");
-            return ctx.stop();
-        }
-        if !self.closing {
-            ctx.ping(b"");
-        }
+    /// Sleeps until the next ping, or until the peer was silent for too long, whichever is first.
+    fn watch(&self, ctx: &mut WebsocketContext<Self>, next_ping: Instant, every: Duration, dead: Duration) {
+        let next = next_ping.min(self.heard + dead);
+        ctx.run_later(next.saturating_duration_since(clock::now()), move |socket, ctx| {
+            let now = clock::now();
+            if now >= socket.heard + dead {
+                debug!("websocket is dead");
+                return ctx.stop();
+            }
+            let mut next_ping = next_ping;
+            if now >= next_ping {
+                next_ping = now + every;
+                if !socket.closing {
+                    ctx.ping(b"");
+                }
+            }
+            socket.watch(ctx, next_ping, every, dead);
+        });
     }
 
     fn close(&mut self, ctx: &mut WebsocketContext<Self>, code: Code, text: &str) {

@@ -124,6 +124,12 @@ impl Kit {
         self.sessions.create(new).await
     }
 
+    /// Waits until every ending is written down. The last line of a test that ends sessions: what
+    /// is still in the store's hands after a test's block has no runtime to be dropped in.
+    pub async fn settled(&self) {
+        self.sessions.settled().await;
+    }
+
     /// Waits until so many actors of that kind live.
     pub async fn actors(&self, kind: Kind, count: usize) {
         eventually(|| self.registry.count(kind) == count).await;

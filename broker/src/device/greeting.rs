@@ -212,7 +212,7 @@ async fn enroll(
     key: Vec<u8>,
     host_keys: BTreeSet<String>,
 ) -> Result<(), Problem> {
-    if parts.store.devices().await?.len() >= parts.config.limits.devices {
+    if parts.store.device_count().await? >= parts.config.limits.devices {
         return Err(Problem::new(Code::LIMIT)
             .saying("The broker knows as many devices as it may. Forget some, or raise limits.devices."));
     }

@@ -20,7 +20,7 @@ use moorline_wire::term::frame::Step;
 use moorline_wire::term::{Host, HostConfig, HostInput, HostOutput, ViewerId};
 use moorline_wire::{Code, Ending};
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, info_span, warn};
 
 use super::gauges::Gauges;
 use super::ssh::{FromShell, Plan, Shell};
@@ -28,9 +28,9 @@ use super::state::{Input, Limits, Output, Phase, Session, Way};
 use super::{SessionParts, SessionState, SessionView, StepTime};
 use crate::clock::{Deadline, now, wall};
 use crate::device::{Leg, Opened, Presence};
-use crate::metrics::Direction;
+use crate::metrics::{Direction, KilledBy};
 use crate::problem::Problem;
-use viewers::Viewer;
+use viewers::{Away, Viewer};
 
 mod viewers;
 
@@ -58,7 +58,11 @@ pub struct SshSession {
     to_start: Option<(Opened, Plan)>,
     viewers: BTreeMap<ViewerId, Viewer>,
     last_viewer: u64,
+    /// When who is away went, by the key of the tab.
+    away: Away,
     view: watch::Sender<SessionView>,
+    /// The step of the set-up that runs, for traces: a child of this actor's span.
+    step: Span,
     parts: SessionParts,
     gauges: Gauges,
     deadline: Deadline,
@@ -95,6 +99,8 @@ impl SshSession {
             to_start: Some((opened, plan)),
             viewers: BTreeMap::new(),
             last_viewer: 0,
+            away: Away::default(),
+            step: Span::none(),
             view,
             parts,
             gauges,
@@ -132,6 +138,7 @@ impl SshSession {
         match output {
             Output::Tell(control) => self.host.handle(now(), HostInput::Tell(control)),
             Output::Took(step, took) => {
+                self.step = step_after(step);
                 self.parts.metrics.setup_step(step, took);
                 let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
                 self.view.send_modify(|view| view.steps.push(StepTime { step, ms }));
@@ -150,6 +157,7 @@ impl SshSession {
     fn end(&mut self, ending: Ending) {
         self.shell = None;
         self.to_start = None;
+        self.step = Span::none();
         info!(session = %self.view.borrow().id, ending = %ending.code, "session ended");
         self.host.handle(now(), HostInput::Ended(ending.clone()));
         self.view.send_modify(|view| {
@@ -193,6 +201,7 @@ impl SshSession {
             HostOutput::KillWanted { viewer, reason } => {
                 if let Some(viewer) = self.viewers.get(&viewer) {
                     let by = viewer.who.clone();
+                    self.parts.metrics.killed(KilledBy::Session);
                     self.state.handle(now(), Input::Kill { by, reason });
                 }
             }
@@ -236,6 +245,17 @@ impl SshSession {
             (view.state, view.viewers) = (state, viewers);
             changed
         });
+    }
+}
+
+/// The span of the step that follows that one.
+fn step_after(step: Step) -> Span {
+    match step {
+        Step::Broker => info_span!("device"),
+        Step::Device => info_span!("host_key"),
+        Step::HostKey => info_span!("login"),
+        Step::Login => info_span!("shell"),
+        Step::Shell => Span::none(),
     }
 }
 

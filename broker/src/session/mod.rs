@@ -229,12 +229,26 @@ impl Sessions {
     pub async fn drain(&self) {
         let Ok(_) = self.supervisor.send(supervisor::Drain).await else { return };
         let written = async {
-            while self.supervisor.send(supervisor::Unwritten).await.is_ok_and(|count| count > 0) {
+            while self
+                .supervisor
+                .send(supervisor::Unwritten { living: true })
+                .await
+                .is_ok_and(|count| count > 0)
+            {
                 clock::pause_for(Duration::from_millis(20)).await;
             }
         };
         if let Err(late) = clock::within(self.parts.config.timing.store, "drain_sessions", written).await {
             self.parts.metrics.timeout(late.what);
+        }
+    }
+
+    /// Waits until every ending is written down.
+    #[cfg(test)]
+    pub async fn settled(&self) {
+        let ended_only = supervisor::Unwritten { living: false };
+        while self.supervisor.send(ended_only).await.is_ok_and(|count| count > 0) {
+            tokio::task::yield_now().await;
         }
     }
 

@@ -388,15 +388,19 @@ impl Handler<Drain> for SessionSupervisor {
 }
 
 /// How many endings are not written down yet.
-#[derive(Message)]
+#[derive(Message, Debug, Clone, Copy)]
 #[rtype(result = "usize")]
-pub struct Unwritten;
+pub struct Unwritten {
+    /// Whether sessions that have not ended yet count as well.
+    pub living: bool,
+}
 
 impl Handler<Unwritten> for SessionSupervisor {
     type Result = usize;
 
-    fn handle(&mut self, _: Unwritten, _: &mut Self::Context) -> usize {
-        self.sessions.values().filter(|entry| !entry.written).count()
+    fn handle(&mut self, Unwritten { living }: Unwritten, _: &mut Self::Context) -> usize {
+        let counts = |entry: &&Entry| !entry.written && (living || entry.view.borrow().ending.is_some());
+        self.sessions.values().filter(counts).count()
     }
 }
 

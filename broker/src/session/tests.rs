@@ -64,6 +64,7 @@ async fn a_shell_is_reached_step_by_step_and_says_back_what_is_typed() {
     let asked = agent.manners.asked.lock().unwrap().clone();
     assert_eq!(asked, ["COLORTERM=truecolor", "LANG=C.UTF-8", "TERM=xterm-256color"]);
     assert_eq!(*agent.manners.size.lock().unwrap(), (80, 24));
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -84,6 +85,7 @@ async fn the_certificate_is_of_the_ca_for_the_login_and_of_the_devices_clock() {
     assert!((clock - 60..clock - 40).contains(&after), "{}", after - clock);
     assert!((clock + 300..clock + 320).contains(&before), "{}", before - clock);
     assert_ne!(shown[0].1.public_key(), shown[1].1.public_key(), "two sessions share a key");
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -101,6 +103,7 @@ async fn an_unknown_and_an_offline_device_are_told_apart_a_thousand_times() {
         assert_eq!(kit.shell(&agent.id()).await.unwrap_err().code, Code::DEVICE_OFFLINE);
     }
     assert_eq!(kit.registry.count(Kind::SshSession), 0);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -113,6 +116,7 @@ async fn an_exit_status_reaches_the_browser_the_api_and_the_store() {
     assert_eq!(ending.exit, Some(Exit::Status(3)));
     assert_eq!(written(&kit, &id).await, ending);
     assert_eq!(kit.metric("moorline_sessions_ended_total{ending=\"exited\"}"), 1.0);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -123,6 +127,7 @@ async fn a_command_that_is_over_before_anybody_attaches_still_shows_its_output()
     let (mut browser, _) = Browser::attach(&kit, &id).await;
     assert_eq!(browser.ending().await.exit, Some(Exit::Status(0)));
     assert_eq!(browser.output, b"$ ");
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -153,6 +158,7 @@ async fn each_way_in_which_a_device_can_refuse_has_its_code_and_the_broker_lives
     browser.types("vanish").await;
     assert_eq!(browser.ending().await.code, Code::SSH_FAILED);
     live(&kit, &agent).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -182,6 +188,7 @@ async fn each_step_that_takes_too_long_ends_the_setup_and_is_counted() {
     let link = agent.link.clone().unwrap();
     manners.silent.store(false, Ordering::SeqCst);
     eventually(|| link.streams() == 0).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -212,6 +219,7 @@ async fn another_host_key_than_the_pinned_one_is_refused_and_written_down() {
     assert_eq!(kit.shell(&agent.id()).await.unwrap_err().code, Code::HOST_KEY_CHANGED);
     kit.store.accept_host_keys(&agent.id()).await.unwrap();
     live(&kit, &agent).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -229,6 +237,7 @@ async fn a_kill_tells_who_and_why_ends_the_shell_on_the_device_and_is_idempotent
     assert_eq!(written(&kit, &id).await, ending);
     neighbour.types("still here").await;
     neighbour.sees("still here").await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -244,6 +253,7 @@ async fn a_session_that_never_was_cannot_be_killed_and_one_long_over_is() {
     drop(clock);
     kit.actors(Kind::SshSession, 0).await;
     assert!(!kit.sessions.kill(&id, "otto", None).await.unwrap());
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -257,6 +267,7 @@ async fn a_kill_of_a_session_whose_device_is_away_is_at_once_for_people_and_late
     assert_eq!(agent.manners.running.load(Ordering::SeqCst), 1);
     let _back = agent.connect(&kit).await.unwrap();
     eventually(|| agent.manners.running.load(Ordering::SeqCst) == 0).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -270,6 +281,7 @@ async fn a_device_that_comes_back_in_time_is_a_pause_for_the_shell() {
     let _back = agent.connect(&kit).await.unwrap();
     browser.sees("typed while it was away").await;
     assert_eq!(kit.metric("moorline_session_resumes_total{leg=\"device\"}"), 1.0);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -283,6 +295,7 @@ async fn a_device_that_does_not_come_back_ends_its_sessions_as_device_lost() {
     assert_eq!(ending.code, Code::DEVICE_LOST);
     drop(clock);
     assert_eq!(written(&kit, &id).await, ending);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -298,6 +311,7 @@ async fn a_session_with_nobody_attached_is_ended_after_its_limit_and_says_so() {
     let view = view_until(&kit, &id, |view| view.ending.is_some()).await;
     assert_eq!(view.ending.unwrap().code, Code::IDLE_LIMIT);
     eventually(|| agent.manners.running.load(Ordering::SeqCst) == 0).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -315,6 +329,7 @@ async fn a_panic_in_one_session_is_said_plainly_and_leaves_the_others() {
     neighbour.sees("still here").await;
     let restarts = "moorline_actor_restarts_total{cause=\"panicked\",kind=\"ssh_session\"}";
     assert_eq!(kit.metric(restarts), 1.0);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -328,6 +343,7 @@ async fn size_and_signals_reach_the_shell_also_while_its_input_is_not_read() {
     eventually(|| *agent.manners.size.lock().unwrap() == (120, 40)).await;
     eventually(|| *agent.manners.signals.lock().unwrap() == ["INT"]).await;
     browser.until(|control| matches!(control, HostControl::Size { size: told, .. } if *told == size)).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -344,6 +360,7 @@ async fn all_256_byte_values_pass_both_ways_unchanged() {
         browser.more().await;
     }
     assert_eq!(browser.output[2..], bytes);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -363,6 +380,7 @@ async fn no_more_sessions_are_open_than_there_may_be() {
     assert_eq!(kit.shell(&other.id()).await.unwrap_err().code, Code::LIMIT);
     kit.sessions.kill(&last, "otto", None).await.unwrap();
     kit.shell(&other.id()).await.unwrap();
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -372,6 +390,7 @@ async fn a_login_that_is_no_name_is_refused_before_the_device_is_asked() {
         let refused = kit.session(&agent.id(), |new| new.login = Some(login.to_owned())).await;
         assert_eq!(refused.unwrap_err().code, Code::BAD_REQUEST);
     }
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -386,6 +405,7 @@ async fn an_ending_is_written_down_when_the_store_answers_again() {
     drop(clock);
     held.release().await;
     assert_eq!(written(&kit, &id).await, ending);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -396,6 +416,7 @@ async fn a_drain_ends_every_session_with_a_word_and_takes_no_new_one() {
     assert_eq!(kit.store.session(&id).await.unwrap().unwrap().ending.unwrap().code, Code::GOING_AWAY);
     assert_eq!(browser.ending().await.code, Code::GOING_AWAY);
     assert_eq!(kit.shell(&agent.id()).await.unwrap_err().code, Code::GOING_AWAY);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -421,4 +442,5 @@ async fn after_20_sessions_everything_is_back_where_it_was() {
     assert!(kit.sessions.live().await.is_empty());
     assert_eq!(kit.metric("moorline_sessions{state=\"live\"}"), 0.0);
     assert_eq!(kit.metric("moorline_viewers{role=\"driver\"}"), 0.0);
+    kit.settled().await;
 }

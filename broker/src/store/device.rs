@@ -73,6 +73,15 @@ impl Store {
         self.measured("devices", call).await
     }
 
+    /// How many devices there are.
+    pub async fn device_count(&self) -> Result<usize, Problem> {
+        let call = async {
+            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM devices").fetch_one(&self.pool).await?;
+            Ok(usize::try_from(count).unwrap_or(0))
+        };
+        self.measured("device_count", call).await
+    }
+
     /// Keeps a new device. One that was known is replaced: it proved the install key again.
     pub async fn enroll(&self, device: &DeviceRow) -> Result<(), Problem> {
         let call = async {

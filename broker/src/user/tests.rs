@@ -45,6 +45,7 @@ async fn who_says_no_hello_is_closed_after_5_s() {
     drop(clock);
     assert_eq!(kit.metric("moorline_timeouts_total{what=\"hello\"}"), 1.0);
     kit.actors(Kind::UserConnection, 0).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -77,6 +78,7 @@ async fn a_ticket_works_once_and_for_30_s_and_for_one_person_and_session() {
     assert_eq!(kit.metric("moorline_auth_failures_total{kind=\"terminal\"}"), 5.0);
     first.types("not disturbed").await;
     first.sees("not disturbed").await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -111,6 +113,7 @@ async fn a_browser_comes_back_with_its_token_and_nothing_is_lost_or_doubled() {
     }
     assert_eq!(browser.output, format!("$ {}", "abc".repeat(20)).into_bytes());
     assert_eq!(kit.metric("moorline_session_resumes_total{leg=\"browser\"}"), 20.0);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -131,6 +134,7 @@ async fn a_resume_token_is_rotated_and_the_old_one_is_worth_nothing() {
     let mut eve = Browser::open(&kit, &session, "eve");
     eve.hello(None, Some(second)).await;
     assert_eq!(eve.refusal().await, Code::TICKET_EXPIRED);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -147,6 +151,7 @@ async fn a_second_tab_takes_over_and_the_first_is_told_by_whom() {
     assert_eq!(code, Some(Code::TAKEN_OVER));
     second.sees("$ ").await;
     kit.actors(Kind::UserConnection, 1).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -167,6 +172,7 @@ async fn a_session_known_only_to_the_store_answers_a_hello_with_its_ending() {
     let mut late = Browser::open(&kit, &session, "anna");
     late.hello(Some(ticket), None).await;
     assert_eq!(late.ending().await, ending);
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -192,6 +198,7 @@ async fn a_frame_out_of_place_closes_that_socket_and_leaves_the_session() {
     good.types("fine").await;
     good.sees("fine").await;
     kit.actors(Kind::UserConnection, 1).await;
+    kit.settled().await;
 }
 
 #[actix::test]
@@ -212,6 +219,7 @@ async fn a_browser_that_reads_nothing_is_dropped_after_a_while_and_only_it() {
     let (mut next, _) = Browser::attach(&kit, &session).await;
     next.types("fine").await;
     next.sees("fine").await;
+    kit.settled().await;
 }
 
 async fn eventually_some() {
@@ -232,4 +240,5 @@ async fn a_browser_may_end_its_session_and_is_named_as_the_one_who_did() {
     browser.say(ViewerFrame::Control(kill)).await;
     let ending = browser.ending().await;
     assert_eq!((ending.code, ending.by.as_deref()), (Code::KILLED, Some("anna")));
+    kit.settled().await;
 }

@@ -1,6 +1,7 @@
 //! The viewers of a session: how they join, what is sent to them, how they leave.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle, StreamHandler};
@@ -24,6 +25,8 @@ const FRAMES: usize = 8;
 pub struct Viewer {
     /// Who, in words.
     pub who: String,
+    /// The key of its tab, which it keeps over its connections.
+    key: String,
     /// Where its frames go.
     outgoing: mpsc::Sender<Outgoing>,
     /// What listens to it.
@@ -32,6 +35,28 @@ pub struct Viewer {
     waiting: bool,
     /// To be closed when everything was sent.
     pub closing: Option<Code>,
+}
+
+/// Tabs that lost their connection and may come back: for how long a person saw nothing.
+#[derive(Default)]
+pub struct Away(VecDeque<(String, Instant)>);
+
+impl Away {
+    /// A session has few viewers, and those who left long ago do not come back.
+    const TABS_MAX: usize = 64;
+
+    fn went(&mut self, key: String) {
+        if self.0.len() >= Self::TABS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((key, now()));
+    }
+
+    fn came_back(&mut self, key: &str) -> Option<Duration> {
+        let at = self.0.iter().position(|(tab, _)| tab == key)?;
+        let (_, went) = self.0.remove(at)?;
+        Some(now().duration_since(went))
+    }
 }
 
 /// How far a viewer's frames went.
@@ -102,6 +127,9 @@ impl SshSession {
     fn left(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
         if let Some(viewer) = self.viewers.remove(&id) {
             ctx.cancel_future(viewer.reading);
+            if viewer.closing.is_none() {
+                self.away.went(viewer.key);
+            }
             self.host.handle(now(), HostInput::Left(id));
             self.state.handle(now(), Input::Viewers(self.viewers.len()));
         }
@@ -161,8 +189,18 @@ impl Handler<Join> for SshSession {
         let id = ViewerId(self.last_viewer);
         let (sender, frames) = mpsc::channel(FRAMES);
         let attached = self.attached(&hello, resume);
+        if let Some(gap) = self.away.came_back(&hello.viewer) {
+            self.parts.metrics.gap(gap);
+        }
         let reading = ctx.add_stream(frames_of(id, frames));
-        let viewer = Viewer { who: who.clone(), outgoing, reading, waiting: false, closing: None };
+        let viewer = Viewer {
+            who: who.clone(),
+            key: hello.viewer.clone(),
+            outgoing,
+            reading,
+            waiting: false,
+            closing: None,
+        };
         self.viewers.insert(id, viewer);
         let attach = Attach {
             viewer: id,
