@@ -3,11 +3,13 @@
 //!
 //! - `tokens`: splits the program's output into text and whole control sequences
 //! - `modes`: paste, mouse, focus, cursor and keypad modes, and the title
+//! - `blanks`: takes the padding of avt's rows out of its dump
 //! - `picture`: the sequences that bring all of it back, for avt's reader as for xterm.js
 //!
 //! What a terminal was asked to do beyond that is not kept: hyperlinks, changed palettes, images.
 //! Synchronized output is never on in a snapshot, or the screen would stand still.
 
+mod blanks;
 mod modes;
 mod picture;
 mod tokens;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use avt::{Color, Line, Pen, Terminal};
 
+use crate::blanks;
 use crate::tokens::{Token, Tokens};
 
 /// Gives a whole sequence to avt. It does not know the old alternate screen (47), which differs
@@ -25,7 +26,7 @@ pub(crate) fn feed_sequence(terminal: &mut Terminal, sequence: &str) {
 
 /// The sequences that draw the terminal on one of its size, in at most `bytes_max`.
 pub(crate) fn of(terminal: &Terminal, bytes_max: usize) -> String {
-    let screen = portable(&terminal.dump());
+    let screen = portable(&blanks::left_out(terminal));
     if screen.len() > bytes_max {
         let plain = without_colours(&screen);
         return if plain.len() > bytes_max { String::new() } else { plain };
