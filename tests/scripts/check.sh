@@ -3,6 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 need_builders
+unit_test_tools
 web_packages
 say "format"
 cargo fmt --all --check
@@ -13,9 +14,10 @@ say "clippy"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 say "unit tests, simulated pairs, actors on a stopped clock, tidy"
 if have cargo-nextest; then
-    cargo nextest run --workspace --lib --bins --test tidy --status-level fail --no-fail-fast
+    cargo nextest run --workspace -E 'not package(moorline-tests) or binary(tidy) or kind(lib)' --status-level fail --no-fail-fast
 else
-    cargo test --workspace --quiet --lib --bins --test tidy
+    cargo test --workspace --exclude moorline-tests --quiet
+    cargo test -p moorline-tests --quiet --lib --test tidy
 fi
 say "unit tests of the page"
 (cd web && npm run --silent test)

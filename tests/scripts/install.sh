@@ -4,13 +4,13 @@
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 need_builders
+unit_test_tools
 if have apt-get && have dpkg-query; then
-    apt_install openssh-server openssh-client tmux vim less procps chromium \
+    apt_install tmux vim less chromium \
         fonts-dejavu-core fonts-noto-color-emoji fonts-wqy-zenhei
 else
     missing=()
-    for program in ssh-keygen tmux vim less top; do have "$program" || missing+=("$program"); done
-    [ -x /usr/sbin/sshd ] || have sshd || missing+=(sshd)
+    for program in tmux vim less top; do have "$program" || missing+=("$program"); done
     have chromium || have chromium-browser || have google-chrome || missing+=(chromium)
     [ ${#missing[@]} = 0 ] || fail "the tests need these programs: ${missing[*]}"
 fi

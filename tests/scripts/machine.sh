@@ -41,6 +41,18 @@ need_builders() {
         fail "node $(node --version) is too old. $node_need"
 }
 
+# unit_test_tools: what the agent's own tests run: an SSH client and server, certificates for TLS, limits.
+unit_test_tools() {
+    local program missing=()
+    if have apt-get && have dpkg-query; then
+        apt_install openssh-server openssh-client openssl util-linux procps
+        return
+    fi
+    for program in ssh ssh-keygen openssl prlimit; do have "$program" || missing+=("$program"); done
+    [ -x /usr/sbin/sshd ] || have sshd || missing+=(sshd)
+    [ ${#missing[@]} = 0 ] || fail "the tests need these programs: ${missing[*]}"
+}
+
 # web_packages: what package-lock.json names, unless it is there already.
 web_packages() {
     local stamp=web/node_modules/.moorline-stamp
