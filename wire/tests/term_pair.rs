@@ -8,7 +8,7 @@ mod term_world;
 
 use term_world::World;
 
-const HISTORIES: u64 = 1000;
+const HISTORIES: u64 = 2000;
 
 fn histories(steps: usize, history: impl Fn(&mut World)) {
     let seeds = match std::env::var("MOORLINE_SEED") {
