@@ -5,7 +5,7 @@
 //! used twice). Each end sends DATA up to the absolute offset that the other allowed. At first
 //! that is the `limit` of OPEN for the acceptor and [`INITIAL_WINDOW`] for the opener, so that
 //! its first bytes need not wait. CREDIT acknowledges and allows more; an end acknowledges at the
-//! latest after [`ACK_BYTES`] or [`ACK_FRAMES`], and FIN at once. An acknowledged FIN is the last
+//! latest after [`ACK_BYTES`] or [`ACK_FRAMES`], FIN at once, and everything when a PING asks. An acknowledged FIN is the last
 //! that is said of a direction; when both are, the stream is forgotten. RESET ends both
 //! directions at once; until its RESET_OK, what the other end had under way is passed over.
 //!
@@ -25,7 +25,7 @@
 //! FIN        13 stream:4 offset:8                         the offset after the last byte
 //! RESET      14 stream:4 code:2
 //! RESET_OK   15 stream:4
-//! PING       16 nonce:8
+//! PING       16 nonce:8                                   asks for every acknowledgement, too
 //! PONG       17 nonce:8                                   answers the newest ping; older need none
 //! GOING_AWAY 18 come_back_after_ms:4                      broker to agent only
 //! RESUME     19 next_stream:4 count:2 count times {stream:4 received:8 limit:8 flags:1 code:2}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::config::{Config, STREAMS_CEILING};
 use super::frame::INITIAL_WINDOW;
 use super::liveness::{Liveness, Verdict};
-use super::schedule::{FRAME_DATA_MAX, Pace, Turns};
+use super::schedule::{AHEAD_MAX, FRAME_DATA_MAX, Pace, Turns};
 use super::stream::{Fin, Inbound, Outbound, Piece, Stream, WINDOW_BULK_START};
 use super::{Attach, Class, Input, OpenError, Output, Read, Role, Target, Violation, Written};
 use crate::{Code, StreamId};
@@ -36,8 +36,10 @@ pub struct Link {
     /// Broker: OPEN of every number before was sent on any transport of this link.
     pub(super) ever_opened: u32,
     pub(super) credits: Turns,
-    pub(super) interactive: Turns,
-    pub(super) bulk: Turns,
+    /// Streams that have something to send and go ahead.
+    pub(super) ahead: Turns,
+    /// Streams that have something to send, when nobody goes ahead and the pace allows.
+    pub(super) paced: Turns,
     pub(super) pace: Pace,
     pub(super) liveness: Liveness,
     pub(super) going_away: Option<u32>,
@@ -81,8 +83,8 @@ impl Link {
             opened: 1,
             ever_opened: 1,
             credits: Turns::default(),
-            interactive: Turns::default(),
-            bulk: Turns::default(),
+            ahead: Turns::default(),
+            paced: Turns::default(),
             pace: Pace::new(config.window_bulk_max.into()),
             liveness: Liveness::new(now),
             going_away: None,
@@ -127,6 +129,7 @@ impl Link {
     fn watch(&mut self, now: Instant) {
         if self.phase == Phase::Steady {
             self.liveness.tick(now, self.config.ping_every);
+            self.pace.tick(now);
         }
         match self.liveness.judge(now, &self.config) {
             Verdict::Fine => {}
@@ -149,7 +152,10 @@ impl Link {
             Phase::New | Phase::Lost => None,
             Phase::Detached { since } => Some(since + self.config.resume_within),
             Phase::Resuming { .. } => Some(self.liveness.deadline(&self.config, false)),
-            Phase::Steady => Some(self.liveness.deadline(&self.config, true)),
+            Phase::Steady => {
+                let deadline = self.liveness.deadline(&self.config, true);
+                Some(self.pace.deadline().map_or(deadline, |probe| probe.min(deadline)))
+            }
         }
     }
 
@@ -299,8 +305,8 @@ impl Link {
         self.resets.clear();
         self.reset_oks.clear();
         self.credits.clear();
-        self.interactive.clear();
-        self.bulk.clear();
+        self.ahead.clear();
+        self.paced.clear();
         self.pace.restart();
     }
 
@@ -338,9 +344,12 @@ impl Link {
         let Some(stream) = self.streams.get(&id).filter(|stream| stream.outbound.is_ready()) else {
             return;
         };
-        match stream.class {
-            Class::Interactive => self.interactive.add(id),
-            Class::Bulk => self.bulk.add(id),
+        if stream.class == Class::Bulk || stream.outbound.in_flight() >= AHEAD_MAX {
+            self.ahead.remove(id);
+            self.paced.add(id);
+        } else {
+            self.paced.remove(id);
+            self.ahead.add(id);
         }
     }
 
@@ -355,12 +364,10 @@ impl Link {
         let Some(stream) = self.streams.remove(&id) else {
             return false;
         };
-        if stream.class == Class::Bulk {
-            self.pace.forget(stream.outbound.in_flight());
-        }
+        self.pace.forget(stream.outbound.in_flight());
         self.credits.remove(id);
-        self.interactive.remove(id);
-        self.bulk.remove(id);
+        self.ahead.remove(id);
+        self.paced.remove(id);
         true
     }
 

@@ -41,7 +41,7 @@ impl Link {
             Frame::Reset { stream, code } => self.peer_resets(stream, code),
             Frame::ResetOk { stream } => self.reset_ok(stream),
             Frame::Ping { nonce } => {
-                self.liveness.ping(nonce);
+                self.ping(nonce);
                 Ok(())
             }
             Frame::Pong { nonce } => self.pong(now, nonce),
@@ -121,9 +121,7 @@ impl Link {
             return Ok(());
         };
         let newly = stream.outbound.credit(received, limit, finished)?;
-        if stream.class == Class::Bulk {
-            self.pace.acknowledged(newly);
-        }
+        self.pace.acknowledged(newly);
         if stream.outbound.takes_writable() {
             self.outputs.push_back(Output::Writable(id));
         }
@@ -173,6 +171,15 @@ impl Link {
         match self.role {
             Role::Broker => id.0 < self.opened,
             Role::Agent => id.0 < self.next_stream,
+        }
+    }
+
+    fn ping(&mut self, nonce: u64) {
+        self.liveness.ping(nonce);
+        for (id, stream) in &mut self.streams {
+            if stream.inbound.is_asked() {
+                self.credits.add(*id);
+            }
         }
     }
 

@@ -1,13 +1,16 @@
-//! Who sends next: turns among streams of a class, and how much bulk may be under way.
+//! Who sends next, and how much may be under way.
 //!
 //! Whatever has been handed to the transport stands before the next keystroke, wherever on the
-//! way it queues. So bulk goes in small frames, only while no interactive stream has anything to
-//! send, and only until `Pace::cap` bytes of it are unacknowledged.
+//! way it queues. So an interactive stream goes ahead, until [`AHEAD_MAX`] bytes of it are
+//! unacknowledged: then it prints more than anybody reads, and is treated like bulk. Bulk goes in
+//! small frames, only while nobody who goes ahead has anything to send, and only until
+//! `Pace::cap` bytes of all streams together are unacknowledged.
 //!
-//! The cap follows the round trip of pings that are sent while it holds bulk back: they stand in
-//! the same queues. Such a cap moves about `cap / took` bytes per second, so `cap * aim / took` is
-//! the cap with which the same line would take the time that we aim at: a little over the lowest
-//! round trip seen, so that the line is used and no queue is felt.
+//! The cap follows the round trip of pings that are sent while it holds somebody back: they stand
+//! in the same queues. Such a cap moves about `cap / took` bytes per second, so `cap * aim / took`
+//! is the cap with which the same line would take the time that we aim at: a little over the
+//! lowest round trip seen, so that the line is used and no queue is felt. (A ping is answered with
+//! every acknowledgement that is due, so what is unacknowledged is under way and does not linger.)
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,6 +19,10 @@ use crate::StreamId;
 
 /// The longest DATA frame: 16 KiB is 1.3 ms at 100 Mbit/s.
 pub(super) const FRAME_DATA_MAX: usize = 16 * 1024;
+
+/// How much of an interactive stream goes ahead: a screen full of colours, and what may have
+/// arrived without being acknowledged.
+pub(super) const AHEAD_MAX: u64 = 48 * 1024;
 
 /// The longest DATA frame of bulk while the line is slow or unknown: 1.6 ms at 20 Mbit/s.
 const FRAME_BULK_MIN: usize = 4 * 1024;
@@ -29,7 +36,7 @@ const CAP_START: u64 = 64 * 1024;
 /// We aim at 1.25 times the lowest round trip and this: a queue of 5 ms is not felt.
 const QUEUE_NOT_FELT: Duration = Duration::from_millis(5);
 
-/// Bulk that is held back is measured at most this often.
+/// The line is measured at most this often while somebody is held back.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
 
 /// The lowest round trip is that of this long and of as long before: routes change. At each turn
@@ -66,19 +73,19 @@ impl Turns {
     }
 }
 
-/// How much bulk may be under way on a link.
+/// How much may be under way on a link before bulk has to wait.
 #[derive(Debug)]
 pub(super) struct Pace {
     cap: u64,
     cap_max: u64,
     in_flight: u64,
-    /// The cap held bulk back since it was last judged.
+    /// The cap held somebody back since it was last judged.
     held_back: bool,
     lowest: Lowest,
     probe: Option<Probe>,
     /// Not to be probed again before.
     probe_at: Option<Instant>,
-    /// How many bytes of bulk were ever acknowledged.
+    /// How many bytes were ever acknowledged.
     acknowledged: u64,
     frame_max: usize,
 }
@@ -115,7 +122,7 @@ impl Pace {
         }
     }
 
-    /// Whether a bulk frame may go out now.
+    /// Whether a frame of bulk may go out now.
     pub(super) fn may_send(&mut self) -> bool {
         let may = self.in_flight < self.cap;
         self.held_back |= !may;
@@ -126,12 +133,12 @@ impl Pace {
         self.frame_max
     }
 
-    /// So many bytes of bulk went out.
+    /// So many bytes went out.
     pub(super) fn sent(&mut self, bytes: u64) {
         self.in_flight += bytes;
     }
 
-    /// So many bytes of bulk were acknowledged.
+    /// So many bytes were acknowledged.
     pub(super) fn acknowledged(&mut self, bytes: u64) {
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.acknowledged += bytes;
@@ -150,6 +157,16 @@ impl Pace {
     /// Whether a ping is to be sent to see what the cap does.
     pub(super) fn wants_probe(&self, now: Instant) -> bool {
         self.held_back && self.probe.is_none() && self.probe_at.is_none_or(|at| at <= now)
+    }
+
+    /// When it is time, makes the next probe due; it goes out when the transport has room for it.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.probe_at.take_if(|at| *at <= now);
+    }
+
+    /// When a probe is to be sent that may not be sent yet.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.probe_at.filter(|_| self.held_back && self.probe.is_none())
     }
 
     /// That ping was sent.

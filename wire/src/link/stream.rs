@@ -171,6 +171,8 @@ pub(super) struct Inbound {
     pub(super) limit_told: u64,
     received_told: u64,
     frames_untold: u32,
+    /// The peer has asked how far we are.
+    asked: bool,
     /// FIN has arrived.
     pub(super) finished: bool,
     fin_told: bool,
@@ -221,6 +223,7 @@ impl Inbound {
             limit_told,
             received_told: 0,
             frames_untold: 0,
+            asked: false,
             finished: false,
             fin_told: false,
             end_was_read: false,
@@ -314,13 +317,20 @@ impl Inbound {
         }
     }
 
+    /// The peer asks how far we are; says whether it does not know already.
+    pub(super) fn is_asked(&mut self) -> bool {
+        self.asked = self.received > self.received_told && !self.finished;
+        self.asked
+    }
+
     /// Whether the peer waits to hear how far we are. After an acknowledged FIN it may have
     /// forgotten the stream, and nothing more is told.
     pub(super) fn owes_credit(&self) -> bool {
         if self.finished {
             return !self.fin_told;
         }
-        self.received - self.received_told >= ACK_BYTES
+        self.asked
+            || self.received - self.received_told >= ACK_BYTES
             || self.frames_untold >= ACK_FRAMES
             || self.limit() - self.limit_told >= self.window / 4
     }
@@ -336,6 +346,7 @@ impl Inbound {
         }
         self.received_told = self.received;
         self.frames_untold = 0;
+        self.asked = false;
         self.fin_told = self.finished;
         Told { received: self.received, limit: self.limit_told, finished: self.finished }
     }

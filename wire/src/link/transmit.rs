@@ -1,4 +1,4 @@
-//! What goes out next: what keeps the link going, then interactive streams, then bulk.
+//! What goes out next: what keeps the link going, then whoever goes ahead, then whoever is paced.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,9 @@ impl Link {
             Phase::Steady => self
                 .control(now)
                 .map(|frame| frame.encode())
-                .or_else(|| self.interactive_frame())
-                .or_else(|| self.bulk_frame()),
+                .or_else(|| self.ahead_frame())
+                .or_else(|| self.paced_frame())
+                .or_else(|| self.probe(now)),
             _ => None,
         }
     }
@@ -35,7 +36,7 @@ impl Link {
         match self.phase {
             Phase::Resuming { said, .. } => !said,
             Phase::Steady => {
-                let streams = !self.interactive.is_empty() || !self.bulk.is_empty();
+                let streams = !self.ahead.is_empty() || !self.paced.is_empty();
                 let credits = !self.credits.is_empty() || !self.reset_oks.is_empty();
                 let resets = self.resets.values().any(|reset| !reset.sent);
                 streams || credits || resets || self.opened < self.next_stream_to_open()
@@ -59,12 +60,6 @@ impl Link {
             return Some(Frame::Pong { nonce });
         }
         if let Some(nonce) = self.liveness.next_ping(now) {
-            return Some(Frame::Ping { nonce });
-        }
-        if self.pace.wants_probe(now)
-            && let Some(nonce) = self.liveness.ping_now(now)
-        {
-            self.pace.probed(nonce);
             return Some(Frame::Ping { nonce });
         }
         if let Some(stream) = self.reset_oks.pop_first() {
@@ -127,28 +122,33 @@ impl Link {
         })
     }
 
-    fn interactive_frame(&mut self) -> Option<Bytes> {
+    fn ahead_frame(&mut self) -> Option<Bytes> {
         loop {
-            let id = self.interactive.next()?;
+            let id = self.ahead.next()?;
             if let Some(frame) = self.stream_frame(id, FRAME_DATA_MAX) {
                 return Some(frame);
             }
         }
     }
 
-    fn bulk_frame(&mut self) -> Option<Bytes> {
-        while !self.bulk.is_empty() && self.pace.may_send() {
-            let id = self.bulk.next()?;
-            let frame_max = self.pace.frame_max();
-            let before = self.streams.get(&id).map_or(0, |stream| stream.outbound.sent);
-            let Some(frame) = self.stream_frame(id, frame_max) else {
-                continue;
-            };
-            let sent = self.streams.get(&id).map_or(before, |stream| stream.outbound.sent);
-            self.pace.sent(sent - before);
-            return Some(frame);
+    fn paced_frame(&mut self) -> Option<Bytes> {
+        while !self.paced.is_empty() && self.pace.may_send() {
+            let id = self.paced.next()?;
+            if let Some(frame) = self.stream_frame(id, self.pace.frame_max()) {
+                return Some(frame);
+            }
         }
         None
+    }
+
+    /// A ping that sees how much is under way on the line, when the pace holds somebody back.
+    fn probe(&mut self, now: Instant) -> Option<Bytes> {
+        if !self.pace.wants_probe(now) {
+            return None;
+        }
+        let nonce = self.liveness.ping_now(now)?;
+        self.pace.probed(nonce);
+        Some(Frame::Ping { nonce }.encode())
     }
 
     /// The next frame of a stream whose turn it is; it stands in line again if it has more.
@@ -156,7 +156,7 @@ impl Link {
         let outbound = &mut self.streams.get_mut(&id)?.outbound;
         let frame = if outbound.has_sendable_bytes() {
             let frame = outbound.next_data(frame_max);
-            debug_assert!(frame.len() <= DATA_HEADER + frame_max);
+            self.pace.sent((frame.len() - DATA_HEADER) as u64);
             frame
         } else if outbound.fin_is_next() {
             outbound.fin = Fin::Sent;

@@ -8,6 +8,7 @@ mod golden;
 mod histories;
 mod hostile;
 mod life;
+mod pace;
 mod pair;
 mod rules;
 mod streams;

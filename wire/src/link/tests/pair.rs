@@ -178,7 +178,7 @@ impl Pair {
         }
         while this.attached && self.wires[end].has_room(self.now) {
             let Some(frame) = this.link.poll_transmit(self.now) else {
-                let forgotten = this.link.has_transmit() && this.link.bulk.is_empty();
+                let forgotten = this.link.has_transmit() && this.link.paced.is_empty();
                 assert!(!forgotten, "it says that it has something to send, and does not");
                 break;
             };
@@ -249,8 +249,8 @@ impl Pair {
             assert_eq!(link.streams(), 0, "{:?} still has {:?}", link.role, link.streams);
             assert!(link.resets.is_empty(), "{:?} still waits for {:?}", link.role, link.resets);
             assert!(link.reset_oks.is_empty() && link.credits.is_empty());
-            assert!(link.interactive.is_empty() && link.bulk.is_empty());
-            assert_eq!(link.pace.in_flight(), 0, "{:?} still has bulk under way", link.role);
+            assert!(link.ahead.is_empty() && link.paced.is_empty());
+            assert_eq!(link.pace.in_flight(), 0, "{:?} still has something under way", link.role);
         }
     }
 }
