@@ -31,8 +31,8 @@ fn the_cap_grows_on_an_empty_line_and_shrinks_when_our_bytes_queue() {
     let most = pace.cap();
     let less = round(&mut pace, start + 1000 * MS, 7, 110 * MS);
     assert!(less <= most * 55 / 100, "{most} {less}");
-    for nonce in 8..40 {
-        round(&mut pace, start + 1000 * MS * nonce as u32, nonce, 1000 * MS);
+    for nonce in 8..20 {
+        round(&mut pace, start + 2500 * MS * nonce as u32, nonce, 1000 * MS);
     }
     assert_eq!(pace.cap(), 64 * 1024, "never less");
 }
