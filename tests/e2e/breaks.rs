@@ -143,7 +143,7 @@ async fn fifty_cuts_of_the_devices_line_lose_and_double_nothing(stage: &Stage, k
     numbers_and_lines_survive(stage, &terminal, &relay, 50).await?;
     assert_eq!(terminal.runs("echo $((6*7))").await?.0, "42\n");
     assert_eq!(terminal.attached(), 1, "the person's own connection had no part in it");
-    ensure!(broker.metric("moorline_links_resumed_total", &[]).await? >= 20.0, "the link was not resumed");
+    ensure!(broker.metric("moorline_links_resumed_total", &[]).await? >= 10.0, "the link was not resumed");
     Ok(())
 }
 

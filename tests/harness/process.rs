@@ -1,7 +1,6 @@
 //! A program that a test started. Its guard kills and reaps it.
 
 use std::fs::OpenOptions;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +33,6 @@ impl Process {
                 command.env_remove(&variable);
             }
         }
-        // SIGINT at the tests' terminal is for the tests alone, which then end their processes.
-        command.process_group(0);
         let child = command.spawn().with_context(|| format!("start {command:?}"))?;
         Ok(Self { child, name: name.to_owned(), stage: stage.inner() })
     }

@@ -1,5 +1,6 @@
 //! `make up`, as a stranger runs it.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ fn make_up(stage: &Stage, name: &str, port: u16) -> Result<Process> {
     for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
         command.env_remove(variable);
     }
+    // A group of its own, as a terminal gives to each command: Ctrl-C is for all of it.
+    command.process_group(0);
     Process::start(stage, name, command, false)
 }
 
