@@ -9,10 +9,10 @@ import { render } from "preact";
 
 import { App } from "./app";
 import { startClock } from "./state/now";
+import { startPreferences } from "./state/preferences";
 import { startRouter } from "./state/router";
-import { startTheme } from "./state/theme";
 
-startTheme();
+startPreferences();
 startRouter();
 startClock();
 const root = document.getElementById("app");

@@ -1,7 +1,6 @@
 import type { ComponentChildren } from "preact";
-
+import { nextTheme, type ThemeChoice, themeChoice } from "../state/preferences";
 import { addressOf } from "../state/router";
-import { nextTheme, type ThemeChoice, themeChoice } from "../state/theme";
 import { Icon } from "./icon";
 import { Link } from "./link";
 
@@ -67,14 +66,14 @@ function ThemeButton({ choice }: { choice: ThemeChoice }) {
 function Logo() {
   return (
     <svg class="logo" viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">
-      <circle cx="12" cy="9" r="5.5" fill="none" stroke="currentColor" stroke-width="2.6" />
       <path
-        d="M2 21c5 0 5-9.5 10-9.5S17 21 22 21"
+        d="M2 20.5C8 20.5 6.5 14.5 11 13"
         fill="none"
         stroke="var(--accent)"
         stroke-width="2.6"
         stroke-linecap="round"
       />
+      <circle cx="15" cy="9" r="5.7" fill="none" stroke="currentColor" stroke-width="2.6" />
     </svg>
   );
 }

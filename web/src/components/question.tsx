@@ -11,19 +11,20 @@ export function QuestionDialog(props: {
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
-  function cancel(event: Event): void {
-    event.preventDefault();
-    props.answer(false);
+  /** Closed first: while it is open, nothing behind it can take the focus back. */
+  function answer(yes: boolean): void {
+    dialog.current?.close();
+    props.answer(yes);
   }
   return (
-    <dialog ref={dialog} aria-labelledby="question-title" onCancel={cancel}>
+    <dialog ref={dialog} aria-labelledby="question-title" onCancel={() => answer(false)}>
       <h2 id="question-title">{props.title}</h2>
       {props.children}
       <div class="dialog-buttons">
-        <button type="button" onClick={() => props.answer(false)}>
+        <button type="button" onClick={() => answer(false)}>
           {props.no}
         </button>
-        <button type="button" class="primary" onClick={() => props.answer(true)}>
+        <button type="button" class="primary" onClick={() => answer(true)}>
           {props.yes}
         </button>
       </div>

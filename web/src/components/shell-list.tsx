@@ -28,7 +28,8 @@ export function ShellList(props: {
                 {session.command ?? "Shell"} of {session.person}, as {session.login}
               </span>
               <span class="quiet">
-                {STATE_WORDS[session.state]}, since {span(props.now - Date.parse(session.started))}
+                {STATE_WORDS[session.state]}; began {span(props.now - Date.parse(session.started))}{" "}
+                ago
               </span>
               <span class="shell-actions">
                 <Link to={addressOf.session(session.id)} class="button">

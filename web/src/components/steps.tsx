@@ -2,7 +2,14 @@ import type { stepsFor } from "../state/words";
 import { Icon } from "./icon";
 
 /** The way to the shell: each step is ticked as it is done, with how long it took. */
-export function Steps({ device, steps }: { device: string; steps: ReturnType<typeof stepsFor> }) {
+export function Steps(props: {
+  device: string;
+  steps: ReturnType<typeof stepsFor>;
+  /** What does not go well, if anything. */
+  sentence: string;
+  cancel: () => void;
+}) {
+  const { device, steps } = props;
   const next = steps.findIndex((step) => step.ms === null);
   return (
     <section class="card steps" aria-label="Connecting">
@@ -16,6 +23,10 @@ export function Steps({ device, steps }: { device: string; steps: ReturnType<typ
           </li>
         ))}
       </ol>
+      {props.sentence && <p>{props.sentence}</p>}
+      <button type="button" onClick={props.cancel}>
+        Cancel
+      </button>
     </section>
   );
 }

@@ -86,6 +86,10 @@ function DevicesQuestion({ asked, answer }: { asked: Asked; answer: (yes: boolea
   );
 }
 
+/** `ws://` is for the broker's own machine; elsewhere the agent wants to be told that it is meant. */
 function installCommand(): string {
-  return `moorline-agent --set broker=${location.origin.replace(/^http/, "ws")} --set install_key_file=install_key`;
+  const broker = location.origin.replace(/^http/, "ws");
+  const open = broker.startsWith("ws:") && !/^(localhost|127\.|\[::1\])/.test(location.host);
+  const insecure = open ? " --set broker.insecure=true" : "";
+  return `moorline-agent --set broker.url=${broker}${insecure} --set install_key_file=install.key`;
 }

@@ -5,7 +5,6 @@ import type { Ending, Failure } from "../link";
 import { addressOf, go } from "../state/router";
 import type { Session } from "../state/session";
 import type { TerminalView } from "../state/terminal-view";
-import { span } from "../state/time";
 import { endingWords, remedyFor, type Words } from "../state/words";
 
 /** What stands under a terminal that cannot be typed into any more. */
@@ -70,13 +69,13 @@ function Ended({
   const device = session.deviceId.value;
   const { value: from } = session.startedAt;
   const { value: to } = session.endedAt;
-  const lasted = from !== null && to !== null ? ` After ${span(to - from)}.` : "";
+  const lasted = from !== null && to !== null ? to - from : null;
   const exited = ending?.code === "exited";
   return (
     <Outcome
       icon="stop"
       title={info ? "This session is over" : "Session ended"}
-      sentence={endingWords(ending) + lasted}
+      sentence={endingWords(ending, lasted)}
       remedy={exited || !ending ? "" : remedyFor(ending.code)}
       actions={device ? [newSession(device), toDevices] : [toDevices]}
     />

@@ -7,6 +7,7 @@ import { Chip, STATE_ICONS } from "../components/chip";
 import { Steps } from "../components/steps";
 import { TerminalQuestion } from "../components/terminal-question";
 import { now } from "../state/now";
+import { readerMode } from "../state/preferences";
 import { addressOf, go } from "../state/router";
 import type { Session, Target } from "../state/session";
 import { TerminalView } from "../state/terminal-view";
@@ -40,7 +41,7 @@ export function TerminalPage({ target }: { target: Target }) {
         <Chip icon={STATE_ICONS[words.state]} word={words.word} tone={words.tone} />
       </Bar>
       <p class="unseen" role="status">
-        {words.word.replace(/,.*/, "")}. {steadySentence(words)} {words.typing}
+        {spoken(words)}
       </p>
       <main>
         <section
@@ -59,7 +60,12 @@ export function TerminalPage({ target }: { target: Target }) {
             <p class="link-target">{view.linkTarget.value} · Ctrl+click opens it</p>
           )}
           {words.state === "connecting" && (
-            <Steps device={device} steps={stepsFor(session?.status.value?.steps ?? [])} />
+            <Steps
+              device={device}
+              steps={stepsFor(session?.status.value?.steps ?? [])}
+              sentence={words.sentence}
+              cancel={() => view.cancel()}
+            />
           )}
           {(words.state === "reconnecting" || words.state === "device_lost") && (
             <Banner
@@ -80,18 +86,32 @@ export function TerminalPage({ target }: { target: Target }) {
 
 function TerminalButtons({ view, session }: { view: TerminalView; session: Session | null }) {
   const device = session?.deviceId.value;
-  const running = session?.status.value?.phase === "live";
+  const status = session?.status.value;
+  const running = status?.phase === "live";
   return (
     <>
       {device && (
         <BarButton icon="plus" words="New session" act={() => go(addressOf.open(device))} />
       )}
+      {running && status.role === "watcher" && (
+        <BarButton
+          icon="eye"
+          words="Take control"
+          act={() => {
+            session?.takeControl();
+            view.focus();
+          }}
+        />
+      )}
       {running && <BarButton icon="stop" words="End session" act={() => void view.askToEnd()} />}
       <BarButton
         icon="reader"
         words="Screen reader mode"
-        pressed={view.readerMode.value}
-        act={() => view.toggleReaderMode()}
+        pressed={readerMode.value}
+        act={() => {
+          readerMode.value = !readerMode.value;
+          view.focus();
+        }}
       />
     </>
   );
@@ -115,7 +135,10 @@ function wordsOf(session: Session | null): Words {
   return wordsFor(status, now.value);
 }
 
-/** The sentence without what counts up or down, so that a screen reader says it once. */
-function steadySentence(words: Words): string {
-  return words.sentence.replace(/ \(try \d+\)| for \d+:[\d:]+/g, "");
+/** The state as a screen reader says it, once: without what counts up or down. */
+function spoken(words: Words): string {
+  const word = words.word.replace(/,.*/, "");
+  const steady = words.sentence.replace(/ \(try \d+\)| for \d+:[\d:]+/g, "");
+  const begin = steady.startsWith(word) ? [] : [`${word}.`];
+  return [...begin, steady, words.typing].filter((part) => part !== "").join(" ");
 }

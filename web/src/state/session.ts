@@ -37,6 +37,13 @@ export type Stage =
   /** The address of a session that is over was opened. */
   | { is: "over"; session: SessionInfo };
 
+/** What is said in passing. */
+export interface Voice {
+  say(text: string): void;
+  /** It holds no longer. */
+  unsay(text: string): void;
+}
+
 /** Why the keyboard was of no use, as a person would say it. */
 const NOT_SENT = "Not sent: there is no connection to the shell now.";
 
@@ -55,8 +62,7 @@ export class Session {
 
   constructor(
     private readonly screen: Screen,
-    /** Something to be said in passing. */
-    private readonly notice: (text: string) => void,
+    private readonly voice: Voice,
   ) {}
 
   get state(): StateName {
@@ -78,11 +84,11 @@ export class Session {
   }
 
   typed(data: string | Uint8Array): void {
-    if (this.link?.typed(data) !== true) this.notice(NOT_SENT);
+    if (this.link?.typed(data) !== true) this.voice.say(NOT_SENT);
   }
 
   pasted(text: string): void {
-    if (this.link?.pasted(text) !== true) this.notice(NOT_SENT);
+    if (this.link?.pasted(text) !== true) this.voice.say(NOT_SENT);
   }
 
   resize(): void {
@@ -103,6 +109,11 @@ export class Session {
 
   kill(): void {
     this.link?.kill();
+  }
+
+  /** Gives up on a session that is still being opened. Unheard, it ends by itself when its time is over. */
+  cancel(): void {
+    if (this.id !== "") void api.endSession(this.id).catch(() => {});
   }
 
   /** The page goes away; the shell is kept. */
@@ -160,15 +171,15 @@ export class Session {
       rebuild: (cols, rows, bytes, done) => this.screen.rebuild(cols, rows, bytes, done),
       gap: ({ from, to }) => {
         this.screen.gap(to - from);
-        this.notice(
+        this.voice.say(
           `${amount(to - from)} of output is gone; a line in the scrollback shows where.`,
         );
       },
       control: (message) => {
-        if (message.t === "notice") this.notice(message.text);
+        if (message.t === "notice") this.voice.say(message.text);
       },
       status: (status) => this.take(status),
-      pasteCancelled: (sent) => this.notice(`Paste cancelled after ${amount(sent)}.`),
+      pasteCancelled: (sent) => this.voice.say(`Paste cancelled after ${amount(sent)}.`),
     };
   }
 
@@ -178,6 +189,7 @@ export class Session {
     if (status.deviceName !== "") this.deviceName.value = status.deviceName;
     if (status.login !== "") this.login.value = status.login;
     const over = status.phase === "ended" || status.phase === "failed";
+    if (over || status.input === "on") this.voice.unsay(NOT_SENT);
     const watches = status.role === "watcher";
     this.screen.inert = over || watches;
     if (over) this.endedAt.value ??= Date.now();

@@ -3,8 +3,9 @@
 import { effect, signal } from "@preact/signals";
 
 import type { Pane } from "../terminal/pane";
-import { Session, type Target } from "./session";
-import { theme } from "./theme";
+import { readerMode, theme } from "./preferences";
+import { addressOf, go } from "./router";
+import { Session, type Target, type Voice } from "./session";
 
 /** Something that only the person can decide. */
 export type Question =
@@ -21,14 +22,13 @@ declare global {
 
 const NOTICE_MS = 6000;
 
-export class TerminalView {
+export class TerminalView implements Voice {
   readonly session = signal<Session | null>(null);
   readonly question = signal<Question | null>(null);
   readonly notice = signal("");
   readonly title = signal("");
   readonly ringing = signal(false);
   readonly linkTarget = signal<string | null>(null);
-  readonly readerMode = signal(false);
   private pane: Pane | null = null;
   private frame: HTMLElement | null = null;
   private gone = false;
@@ -44,12 +44,12 @@ export class TerminalView {
     const { Pane } = await import("../terminal/pane");
     if (this.gone) return;
     const pane = new Pane(host, this.paneEvents(), theme.value);
-    const session = new Session(pane, (text) => this.say(text));
+    const session = new Session(pane, this);
     this.pane = pane;
     this.session.value = session;
     this.stopEffect = effect(() => {
       pane.theme = theme.value;
-      pane.readerMode = this.readerMode.value;
+      pane.readerMode = readerMode.value;
     });
     window.__moorline = {
       term: pane.term,
@@ -85,9 +85,10 @@ export class TerminalView {
     this.focus();
   }
 
-  toggleReaderMode(): void {
-    this.readerMode.value = !this.readerMode.value;
-    this.focus();
+  /** Gives up on a session that is still being opened; a shell that ran before is kept. */
+  cancel(): void {
+    if ("device" in this.target) this.session.value?.cancel();
+    go(addressOf.devices());
   }
 
   /** Asks whether the session is to be ended, and ends it. */
@@ -132,12 +133,16 @@ export class TerminalView {
     });
   }
 
-  private say(text: string): void {
+  say(text: string): void {
     this.notice.value = text;
     clearTimeout(this.noticeTimer);
     this.noticeTimer = setTimeout(() => {
       this.notice.value = "";
     }, NOTICE_MS);
+  }
+
+  unsay(text: string): void {
+    if (this.notice.value === text) this.notice.value = "";
   }
 
   private ring(): void {

@@ -78,8 +78,16 @@ test("an ending names the status, the signal, or who and why", () => {
     endingWords({ code: "exited", text: "x", exit: { signal: "KILL" } }),
     "Ended by signal KILL.",
   );
+  assert.equal(
+    endingWords({ code: "exited", text: "x", exit: { status: 0 } }, 12 * 60_000),
+    "Exited with status 0 after 12 min.",
+  );
   const killed = { code: "killed", text: "anna ended this session: maintenance", by: "anna" };
   assert.equal(endingWords(killed), "anna ended this session: maintenance");
+  assert.equal(
+    endingWords(killed, 5_000),
+    "anna ended this session: maintenance. That was after 5 s.",
+  );
 });
 
 test("every phase has its words", () => {

@@ -53,7 +53,7 @@ export function wordsFor(status: LinkStatus, now: number): Words {
 function said(state: StateName, status: LinkStatus, now: number): Omit<Words, "state" | "typing"> {
   switch (state) {
     case "connecting":
-      return { word: "Connecting", tone: "quiet", sentence: "" };
+      return { word: "Connecting", tone: "quiet", sentence: connectingWords(status) };
     case "live":
       return { word: "Live", tone: "good", sentence: "" };
     case "watching":
@@ -77,6 +77,12 @@ function said(state: StateName, status: LinkStatus, now: number): Omit<Words, "s
     case "closed":
       return { word: "Left", tone: "quiet", sentence: "You left; the shell is kept." };
   }
+}
+
+/** Nothing while all goes well. */
+function connectingWords(status: LinkStatus): string {
+  if (status.attempt < 1) return "";
+  return `${status.failure?.text ?? "The broker does not answer."} Trying again (try ${status.attempt}).`;
 }
 
 function unstableSince(status: LinkStatus): number {
@@ -114,12 +120,17 @@ function takenOverWords(by: string | null): string {
     : "This terminal was opened somewhere else.";
 }
 
-/** How a session ended: "Exited with status 0.", "Killed by anna: maintenance". */
-export function endingWords(ending: Ending | null): string {
-  if (ending === null) return "The session is over.";
-  if (ending.exit && "status" in ending.exit) return `Exited with status ${ending.exit.status}.`;
-  if (ending.exit && "signal" in ending.exit) return `Ended by signal ${ending.exit.signal}.`;
-  return ending.text;
+/** How a session ended, and after how long: "Exited with status 0 after 12 min." */
+export function endingWords(ending: Ending | null, lastedMs: number | null = null): string {
+  const after = lastedMs === null ? "" : ` after ${span(lastedMs)}`;
+  if (ending === null) return `The session was over${after}.`;
+  if (ending.exit && "status" in ending.exit) {
+    return `Exited with status ${ending.exit.status}${after}.`;
+  }
+  if (ending.exit && "signal" in ending.exit) {
+    return `Ended by signal ${ending.exit.signal}${after}.`;
+  }
+  return lastedMs === null ? ending.text : `${ending.text.replace(/\.?$/, ".")} That was${after}.`;
 }
 
 /** What one can do after an ending or a failure. */

@@ -135,6 +135,7 @@ export class Pane {
   /** Nothing that is typed, and no answer of the terminal, goes anywhere. */
   set inert(inert: boolean) {
     this.term.options.disableStdin = inert;
+    this.term.options.cursorInactiveStyle = inert ? "none" : "outline";
   }
 
   focus(): void {
