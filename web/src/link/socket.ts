@@ -502,23 +502,19 @@ class Link implements TerminalLink {
   private hand(whole: Uint8Array, end: number): void {
     const kept = this.gate.kept;
     if (whole.length > 0) this.events.write(whole, () => this.parsed(end - kept));
+    // Once everything before it was parsed, nobody is to wait for the rest of a character.
     if (kept > 0) {
-      this.arm("tail", TAIL_WAITS_MS, () =>
-        this.events.write(this.gate.release(), () => this.parsed(end)),
-      );
+      const acknowledge = () => this.events.write(new Uint8Array(0), () => this.parsed(end));
+      this.arm("tail", TAIL_WAITS_MS, acknowledge);
     }
   }
 
   private rebuild(output: ViewerOutput & { do: "rebuild" }): void {
     this.disarm("tail");
-    this.gate.release();
+    this.gate.forget();
     // A snapshot may end inside a character, and the output after it goes on there.
     const whole = this.gate.pass(output.bytes);
     this.events.rebuild(output.cols, output.rows, whole, () => this.parsed(output.end));
-    if (this.gate.kept > 0) {
-      const release = () => this.events.write(this.gate.release(), () => {});
-      this.arm("tail", TAIL_WAITS_MS, release);
-    }
   }
 
   private parsed(end: number): void {

@@ -1,7 +1,8 @@
 // xterm.js 6.0.0 drops characters when UTF-8 is split after a byte 0x80, so nothing that ends
-// inside a character is handed to it: the tail waits for the next bytes.
+// inside a character is handed to it: the tail waits for the next bytes, however long they take.
+// (A terminal that gets it byte by byte shows nothing of it either before it is whole.)
 
-/** How long a tail waits before it is handed on as it is. */
+/** How long a tail stays unacknowledged. */
 export const TAIL_WAITS_MS = 20;
 
 /** Keeps back the incomplete character at the end of what passes. */
@@ -21,11 +22,9 @@ export class Utf8Gate {
     return whole.subarray(0, length);
   }
 
-  /** What was kept back: nothing more came in time. */
-  release(): Uint8Array {
-    const tail = this.tail;
+  /** What was kept back belongs to a screen that is gone. */
+  forget(): void {
     this.tail = new Uint8Array(0);
-    return tail;
   }
 }
 
