@@ -59,6 +59,7 @@ impl Source {
         self.path.contains("/tests/")
             || self.path.starts_with("tests/")
             || self.path.ends_with("tests.rs")
+            || self.path.contains("/testkit")
             || self.path.contains("/examples/")
     }
 }

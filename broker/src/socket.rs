@@ -10,7 +10,9 @@
 //! inwards the socket is not read while the channel is full. permessage-deflate is never
 //! negotiated: a shared window over secrets and foreign text gives them away by length.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
@@ -25,8 +27,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::debug;
 
+use self::announced::Announced;
 use crate::clock;
 use crate::problem::Problem;
+
+mod announced;
 
 /// Messages between the wire and us, each way. Few: what waits here can no longer be overtaken.
 const CHANNEL: usize = 8;
@@ -79,6 +84,8 @@ pub struct SocketKind {
     pub frame_max: usize,
     /// Protocol pings: how often, and after how long without a sign of life the socket is dead.
     pub ping: Option<(Duration, Duration)>,
+    /// The number that a code has in this protocol's close frames.
+    pub close_number: fn(Code) -> u16,
 }
 
 /// Answers an upgrade request. A peer that does not offer the subprotocol is accepted and then
@@ -90,8 +97,10 @@ pub fn upgrade(
 ) -> Result<(HttpResponse, SocketEnds), Problem> {
     let (to_us, incoming) = mpsc::channel(CHANNEL);
     let (outgoing, from_us) = mpsc::channel(CHANNEL);
+    let too_large = Rc::new(Cell::new(false));
     let socket = Socket {
         kind,
+        too_large: Rc::clone(&too_large),
         to_us: Some(to_us),
         from_us: Some(from_us),
         refuse: !offers(req, kind.protocol),
@@ -99,7 +108,8 @@ pub fn upgrade(
         pieces: Pieces::default(),
         closing: false,
     };
-    let answer = ws::WsResponseBuilder::new(socket, req, payload)
+    let bytes = Announced::new(payload, kind.frame_max, too_large);
+    let answer = ws::WsResponseBuilder::new(socket, req, bytes)
         .protocols(&[kind.protocol])
         .frame_size(kind.frame_max)
         .start()
@@ -137,6 +147,8 @@ pub fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
 /// The pump.
 struct Socket {
     kind: SocketKind,
+    /// The peer has announced a frame that is larger than allowed.
+    too_large: Rc<Cell<bool>>,
     to_us: Option<mpsc::Sender<Incoming>>,
     from_us: Option<mpsc::Receiver<Outgoing>>,
     /// The peer did not offer our subprotocol.
@@ -220,8 +232,8 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             Ok(Message::Ping(bytes)) => ctx.pong(&bytes),
             Ok(Message::Pong(_) | Message::Nop) => {}
             Err(err) => {
-                let code =
-                    if matches!(err, ProtocolError::Overflow) { Code::TOO_LARGE } else { Code::PROTOCOL };
+                let too_large = self.too_large.get() || matches!(err, ProtocolError::Overflow);
+                let code = if too_large { Code::TOO_LARGE } else { Code::PROTOCOL };
                 debug!(%err, "websocket broken off");
                 self.close(ctx, code, code.sentence());
                 // Nothing that follows a broken frame can be read.
@@ -275,7 +287,10 @@ impl Socket {
 
     fn close(&mut self, ctx: &mut WebsocketContext<Self>, code: Code, text: &str) {
         let description = (!text.is_empty()).then(|| cut(text, REASON_BYTES_MAX).to_owned());
-        self.close_with(ctx, CloseReason { code: CloseCode::Other(code.number()), description });
+        self.close_with(
+            ctx,
+            CloseReason { code: CloseCode::from((self.kind.close_number)(code)), description },
+        );
     }
 
     /// Sends the close and waits a moment for the peer's: dropping the connection at once could

@@ -55,7 +55,8 @@ fn serve(kind: SocketKind) -> Server {
     Server { url, ends, handle }
 }
 
-const KIND: SocketKind = SocketKind { protocol: "test.v1", frame_max: 1000, ping: None };
+const KIND: SocketKind =
+    SocketKind { protocol: "test.v1", frame_max: 1000, ping: None, close_number: Code::number };
 
 async fn dial(server: &Server, protocol: &'static str) -> Client {
     let mut request = server.url.as_str().into_client_request().unwrap();
