@@ -56,6 +56,8 @@ async fn an_exit_status_reaches_the_person_and_the_list(stage: &Stage, kind: Kin
     let terminal = world.shell().await?;
     terminal.types("exit 7\r");
     assert_eq!(terminal.ends().await?.exit, Some(Exit::Status(7)));
+    // RFC 6455 section 7.4.1: a normal closure.
+    assert_eq!(terminal.closes().await?, 1000);
     let ending = world.broker.ending(&terminal.session).await?;
     assert_eq!((&ending["code"], &ending["exit"]), (&json!("exited"), &json!({ "status": 7 })));
     let ended = world.broker.get("/api/v1/sessions?state=ended").await?;

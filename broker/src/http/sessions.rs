@@ -171,24 +171,22 @@ pub(super) async fn list(
     parts: Data<Parts>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SessionList>, Problem> {
-    let wanted = |view: &SessionView| query.device.as_ref().is_none_or(|device| *device == view.device);
-    let mut live = parts.sessions.live().await;
-    live.retain(|view| wanted(view) && view.state != SessionState::Ended);
-    live.sort_by(|a, b| (b.started, &a.id).cmp(&(a.started, &b.id)));
-    if query.state == Wanted::Live {
-        return Ok(Json(SessionList { sessions: live.into_iter().map(of_view).collect() }));
+    // What the actors know is told by them, also of those that have just ended and whose ending is
+    // only being written down; the rest by the store.
+    let views = parts.sessions.live().await;
+    let told: HashSet<SessionId> = views.iter().map(|view| view.id.clone()).collect();
+    let wanted = |view: &SessionView| {
+        let of_device = query.device.as_ref().is_none_or(|device| *device == view.device);
+        let ended = view.state == SessionState::Ended;
+        of_device && (query.state == Wanted::All || ended == (query.state == Wanted::Ended))
+    };
+    let mut sessions: Vec<Session> = views.into_iter().filter(|view| wanted(view)).map(of_view).collect();
+    if query.state != Wanted::Live {
+        let state = if query.state == Wanted::Ended { SessionsOf::Ended } else { SessionsOf::All };
+        let filter = SessionFilter { state, device: query.device.clone(), count_max: LISTED_MAX };
+        let rows = parts.store.sessions(filter).await?;
+        sessions.extend(rows.into_iter().filter(|row| !told.contains(&row.id)).map(of_row));
     }
-    let state = if query.state == Wanted::Ended { SessionsOf::Ended } else { SessionsOf::All };
-    let filter = SessionFilter { state, device: query.device.clone(), count_max: LISTED_MAX };
-    let rows = parts.store.sessions(filter).await?;
-    // What lives is told by the actors; the rest by the store.
-    let mut sessions: Vec<Session> = Vec::new();
-    let mut told = HashSet::new();
-    if query.state == Wanted::All {
-        told.extend(live.iter().map(|view| view.id.clone()));
-        sessions.extend(live.into_iter().map(of_view));
-    }
-    sessions.extend(rows.into_iter().filter(|row| !told.contains(&row.id)).map(of_row));
     sessions.sort_by(|a, b| (&b.started, &a.id).cmp(&(&a.started, &b.id)));
     Ok(Json(SessionList { sessions }))
 }

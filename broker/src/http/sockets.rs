@@ -32,6 +32,7 @@ pub(super) async fn terminal(
         protocol: moorline_wire::term::SUBPROTOCOL,
         frame_max: parts.config.limits.frame_term.bytes(),
         ping: Some((timing.user_ping, timing.user_dead)),
+        close_number: moorline_wire::term::close_number,
     };
     let (answer, ends) = socket::upgrade(&req, payload, kind)?;
     let request_id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
@@ -56,6 +57,7 @@ pub(super) async fn link(
         frame_max: parts.config.limits.frame_link.bytes(),
         // The link has pings of its own.
         ping: None,
+        close_number: Code::number,
     };
     let (answer, ends) = socket::upgrade(&req, payload, kind)?;
     let devices = parts.devices.clone();

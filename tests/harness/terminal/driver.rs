@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use moorline_wire::Code;
 use moorline_wire::term::frame::{HostControl, HostFrame, Message};
 use moorline_wire::term::viewer::{Viewer, ViewerOutput};
-use moorline_wire::term::{SUBPROTOCOL, Size, ViewerFrame};
+use moorline_wire::term::{SUBPROTOCOL, Size, ViewerFrame, close_number};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
@@ -197,10 +197,11 @@ impl Driver {
         Ok(None)
     }
 
-    /// Codes below 4000 are the network's: the terminal comes back. So it does after a break of
-    /// the broker's own (4500, 4503).
+    /// Codes below 4000 are the network's, but for the shell's own end (1000): the terminal comes
+    /// back. So it does after a failure inside the broker (4500).
     fn closed(&mut self, code: Option<u16>) -> Over {
-        let comes_back = |code: u16| code < 4000 || code == Code::INTERNAL.number();
+        let exited = close_number(Code::EXITED);
+        let comes_back = |code: u16| (code < 4000 && code != exited) || code == Code::INTERNAL.number();
         match code {
             Some(code) if code == Code::TICKET_EXPIRED.number() => Over::Unticketed,
             Some(code) if !comes_back(code) => {
