@@ -14,10 +14,10 @@ say "clippy"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 say "unit tests, simulated pairs, actors on a stopped clock, tidy"
 if have cargo-nextest; then
-    cargo nextest run --workspace -E 'not package(moorline-tests) or binary(tidy) or kind(lib)' --status-level fail --no-fail-fast
+    cargo nextest run --workspace --status-level fail -E 'not (binary(e2e) or binary(timing))'
 else
     cargo test --workspace --exclude moorline-tests --quiet
-    cargo test -p moorline-tests --quiet --lib --test tidy
+    cargo test -p moorline-tests --test tidy --quiet
 fi
 say "unit tests of the page"
 (cd web && npm run --silent test)

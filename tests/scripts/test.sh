@@ -7,12 +7,15 @@ tests/scripts/check.sh
 say "building broker and agent as they are shipped"
 cargo build --release -p moorline-broker -p moorline-agent
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
+# A failure in one half is no reason not to look at the other.
+failed=0
 say "end to end: real processes, real OpenSSH"
 if have cargo-nextest; then
-    cargo nextest run -p moorline-tests --no-fail-fast --status-level pass --final-status-level slow
+    cargo nextest run -p moorline-tests --status-level pass --final-status-level slow -E 'binary(e2e) or binary(timing)' || failed=1
 else
     # Without nextest the tests of one binary would share the machine: one at a time instead.
-    cargo test -p moorline-tests --no-fail-fast -- --test-threads=1
+    cargo test -p moorline-tests --test e2e --test timing --no-fail-fast -- --test-threads=1 || failed=1
 fi
 say "in the browser: the page as it is shipped, in real Chromium"
-MOORLINE_BINARIES="$TESTS_BINARIES" tests/browser/run.sh
+MOORLINE_BINARIES="$TESTS_BINARIES" tests/browser/run.sh || failed=1
+exit "$failed"
