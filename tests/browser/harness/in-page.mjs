@@ -18,7 +18,7 @@ export function install() {
     screen() {
       const buffer = term()?.buffer.active;
       if (!buffer) return [];
-      return Array.from({ length: term().rows }, (_, y) => line(buffer, buffer.baseY + y));
+      return Array.from({ length: term().rows }, (_, y) => line(buffer, buffer.baseY + y).trimEnd());
     },
 
     /** What the page says around the terminal. */
