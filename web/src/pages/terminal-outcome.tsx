@@ -50,6 +50,21 @@ export function TerminalOutcome({
   }
 }
 
+export const NOT_LOADED = "The terminal itself could not be loaded from the broker.";
+
+/** The broker is away, or newer than this page: a reload finds out. */
+export function NotLoaded() {
+  return (
+    <Outcome
+      icon={STATE_ICONS.failed}
+      title="It did not work"
+      sentence={NOT_LOADED}
+      remedy="Reload the page: the broker may have been upgraded, or be away for a moment."
+      actions={[{ words: "Reload", act: () => location.reload() }]}
+    />
+  );
+}
+
 const toDevices: OutcomeAction = { words: "All devices", act: () => go(addressOf.devices()) };
 
 function resume(view: TerminalView, act: () => void): void {

@@ -11,8 +11,8 @@ import { readerMode } from "../state/preferences";
 import { addressOf, go } from "../state/router";
 import type { Session, Target } from "../state/session";
 import { TerminalView } from "../state/terminal-view";
-import { stepsFor, type Words, wordsFor } from "../state/words";
-import { TerminalOutcome } from "./terminal-outcome";
+import { endingWords, stepsFor, type Words, wordsFor } from "../state/words";
+import { NOT_LOADED, NotLoaded, TerminalOutcome } from "./terminal-outcome";
 
 /** One terminal, from edge to edge. */
 export function TerminalPage({ target }: { target: Target }) {
@@ -26,7 +26,7 @@ export function TerminalPage({ target }: { target: Target }) {
 
   const session = view.session.value;
   const device = session?.deviceName.value ?? "";
-  const words = useComputed(() => wordsOf(view.session.value)).value;
+  const words = useComputed(() => wordsOf(view)).value;
   useEffect(() => {
     document.title = [view.title.value, device, "Moorline"]
       .filter((part) => part !== "")
@@ -77,6 +77,7 @@ export function TerminalPage({ target }: { target: Target }) {
             {view.notice.value}
           </p>
         </section>
+        {view.unloaded.value && <NotLoaded />}
         {session && <TerminalOutcome view={view} session={session} words={words} />}
       </main>
       {view.question.value && <TerminalQuestion question={view.question.value} device={device} />}
@@ -117,22 +118,22 @@ function TerminalButtons({ view, session }: { view: TerminalView; session: Sessi
   );
 }
 
-function wordsOf(session: Session | null): Words {
+function wordsOf(view: TerminalView): Words {
+  const session = view.session.value;
   const stage = session?.stage.value;
-  if (stage?.is === "refused")
-    return {
-      state: "failed",
-      word: "Failed",
-      tone: "bad",
-      sentence: stage.failure.text,
-      typing: "",
-    };
-  if (stage?.is === "over")
-    return { state: "ended", word: "Ended", tone: "quiet", sentence: "", typing: "" };
+  const own = { word: "Connecting", tone: "quiet", sentence: "", typing: "" } as const;
+  if (view.unloaded.value) {
+    return { ...own, state: "failed", word: "Failed", tone: "bad", sentence: NOT_LOADED };
+  }
+  if (stage?.is === "refused") {
+    const { text: sentence } = stage.failure;
+    return { ...own, state: "failed", word: "Failed", tone: "bad", sentence };
+  }
+  if (stage?.is === "over") {
+    return { ...own, state: "ended", word: "Ended", sentence: endingWords(stage.session.ending) };
+  }
   const status = session?.status.value;
-  if (!status)
-    return { state: "connecting", word: "Connecting", tone: "quiet", sentence: "", typing: "" };
-  return wordsFor(status, now.value);
+  return status ? wordsFor(status, now.value) : { ...own, state: "connecting" };
 }
 
 /** The state as a screen reader says it, once: without what counts up or down. */

@@ -29,6 +29,8 @@ export class TerminalView implements Voice {
   readonly title = signal("");
   readonly ringing = signal(false);
   readonly linkTarget = signal<string | null>(null);
+  /** A part of the page could not be fetched: the broker is away, or newer than the page. */
+  readonly unloaded = signal(false);
   private pane: Pane | null = null;
   private frame: HTMLElement | null = null;
   private gone = false;
@@ -41,8 +43,13 @@ export class TerminalView implements Voice {
   /** Builds the terminal inside `host`; `frame` is where the keyboard goes on leaving it. */
   async mount(host: HTMLElement, frame: HTMLElement): Promise<void> {
     this.frame = frame;
-    const { Pane } = await import("../terminal/pane");
+    const loaded = await import("../terminal/pane").catch(() => null);
     if (this.gone) return;
+    if (loaded === null) {
+      this.unloaded.value = true;
+      return;
+    }
+    const { Pane } = loaded;
     const pane = new Pane(host, this.paneEvents(), theme.value);
     const session = new Session(pane, this);
     this.pane = pane;
