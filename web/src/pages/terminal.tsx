@@ -70,7 +70,7 @@ export function TerminalPage({ target }: { target: Target }) {
           {(words.state === "reconnecting" || words.state === "device_lost") && (
             <Banner
               words={words}
-              retry={words.state === "reconnecting" ? () => session?.retryNow() : null}
+              retry={words.state === "reconnecting" ? () => view.retryNow() : null}
             />
           )}
           <p class="notice" aria-live="polite">

@@ -92,6 +92,11 @@ export class TerminalView implements Voice {
     this.focus();
   }
 
+  retryNow(): void {
+    this.session.value?.retryNow();
+    this.focus();
+  }
+
   /** Gives up on a session that is still being opened; a shell that ran before is kept. */
   cancel(): void {
     if ("device" in this.target) this.session.value?.cancel();
