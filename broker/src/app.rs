@@ -67,6 +67,7 @@ impl App {
         };
         let watchdog = Watchdog::start(parts.config.timing.arbiter_stuck).map_err(unstarted)?;
         watchdog.watch_current();
+        parts.metrics.count_tasks_here();
         let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
         let handle = server.handle();
         // Owner: `server` below, the handle that stops it.

@@ -3,7 +3,7 @@
 //! Names begin with `moorline_` and end with their unit. Labels are words of closed lists, never
 //! an id, a name or anything else that somebody outside chooses.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moorline_wire::Code;
@@ -12,6 +12,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+use tokio::runtime::Handle;
 
 /// From 100 µs to 60 s: what one wait of a person or of the store takes.
 const SECONDS: &[f64] = &[
@@ -67,6 +68,7 @@ metrics! {
     session_bytes: IntCounterVec "session_bytes_total" "Bytes of terminals, by direction." ["direction"];
     viewers: IntGaugeVec "viewers" "Attached browsers by role." ["role"];
     actors: IntGaugeVec "actors" "Supervised actors that live." ["kind"];
+    tasks: IntGauge "tasks" "Tasks of connections, SSH and the store that live, besides those of actors." [];
     actor_restarts: IntCounterVec "actor_restarts_total" "Restarts of actors by what ended the one before." ["kind", "cause"];
     timeouts: IntCounterVec "timeouts_total" "Waits that reached their limit." ["what"];
     killed: IntCounterVec "killed_total" "Sessions that a person ended, by how they were addressed." ["by"];
@@ -125,6 +127,8 @@ impl Family for HistogramVec {
 pub struct Metrics {
     families: Arc<Families>,
     registry: Registry,
+    /// Whose tasks are counted.
+    runtimes: Arc<Mutex<Vec<Handle>>>,
 }
 
 impl Default for Metrics {
@@ -140,11 +144,19 @@ impl Metrics {
         let families = Arc::new(Families::registered_in(&registry));
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process)).expect("nothing else is named process_");
-        Self { families, registry }
+        Self { families, registry, runtimes: Arc::default() }
+    }
+
+    /// Counts the tasks of the current thread's runtime from now on.
+    pub fn count_tasks_here(&self) {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(Handle::current());
     }
 
     /// Everything in the text format of Prometheus.
     pub fn text(&self) -> Vec<u8> {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tasks: usize = runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum();
+        self.families.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         // Writing into memory fails only for a family without samples, which is then left out.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use futures_util::{StreamExt, TryStreamExt};
 use moorline_tests::inspect;
 use moorline_tests::raw::Raw;
 use moorline_tests::wait::eventually;
@@ -62,6 +63,16 @@ async fn is_held_again(world: &World, before: Held) -> Result<()> {
     .await
 }
 
+/// Waits until no session is left, nor remembered.
+async fn rests(world: &World, idle: f64) -> Result<()> {
+    eventually(Duration::from_secs(60), "the sessions to be gone", async || {
+        let now = held(world).await?;
+        ensure!(now.device_processes == 0 && now.actors == idle, "{now:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// Opens a session, uses it, and ends it in one of four ways.
 async fn one_session(world: &World, number: usize) -> Result<()> {
     let terminal = Terminal::open(&world.broker, &world.device.id).await?;
@@ -79,24 +90,21 @@ async fn one_session(world: &World, number: usize) -> Result<()> {
 }
 
 async fn three_hundred_sessions_leave_nothing_behind(stage: &Stage, kind: Kind) -> Result<()> {
-    let world = World::new(stage, kind).await?;
+    // A session that is over is remembered for as long as a ticket for it is good.
+    let world = World::with(stage, kind, &[("timing.ticket", "5s")]).await?;
+    let idle = world.broker.metric("moorline_actors", &[]).await?;
     // The first ones fill caches and pools that stay.
-    for number in 0..20 {
-        one_session(&world, number).await?;
-    }
+    let first = (0..40).map(|number| one_session(&world, number));
+    futures_util::stream::iter(first).buffer_unordered(4).try_collect::<Vec<()>>().await?;
     let pid = world.broker.pid();
-    eventually(Duration::from_secs(10), "the first sessions to be gone", async || {
-        ensure!(world.device.processes().is_empty(), "shells run on");
-        Ok(())
-    })
-    .await?;
+    rests(&world, idle).await?;
     let before = held(&world).await?;
     let mut memory = vec![inspect::resident(pid)?];
-    for number in 0..300 {
-        one_session(&world, number).await?;
-        if number % 100 == 99 {
-            memory.push(inspect::resident(pid)?);
-        }
+    for round in 0..3 {
+        // Four at a time: their lives overlap, and so do their ends.
+        let hundred = (0..100).map(|number| one_session(&world, round * 100 + number));
+        futures_util::stream::iter(hundred).buffer_unordered(4).try_collect::<Vec<()>>().await?;
+        memory.push(inspect::resident(pid)?);
     }
     is_held_again(&world, before).await?;
     eprintln!("{kind:?}: resident memory after 0, 100, 200, 300: {memory:?}; {:?}", held(&world).await?);
@@ -116,8 +124,8 @@ async fn refused_sessions_leave_nothing_behind(stage: &Stage) -> Result<()> {
     for text in ["login", "device_refused"] {
         stage.announce(text);
     }
-    let world = World::new(stage, Kind::Embedded).await?;
-    world.shell().await?.types("exit\r");
+    let world = World::with(stage, Kind::Embedded, &[("timing.ticket", "5s")]).await?;
+    let idle = world.broker.metric("moorline_actors", &[]).await?;
     let body = serde_json::json!({ "device": world.device.id, "login": "nobody-of-that-name", "cols": 80, "rows": 24 });
     let refused = async || {
         let (session, _) = world.broker.open_as(body.clone()).await?;
@@ -126,6 +134,7 @@ async fn refused_sessions_leave_nothing_behind(stage: &Stage) -> Result<()> {
     for _ in 0..10 {
         refused().await?;
     }
+    rests(&world, idle).await?;
     let before = held(&world).await?;
     for _ in 0..50 {
         refused().await?;
@@ -135,6 +144,10 @@ async fn refused_sessions_leave_nothing_behind(stage: &Stage) -> Result<()> {
 
 async fn a_person_who_does_not_read_does_not_grow_the_broker(stage: &Stage) -> Result<()> {
     let world = World::new(stage, Kind::Embedded).await?;
+    // The first ones fill caches and pools that stay.
+    for number in 0..8 {
+        one_session(&world, number).await?;
+    }
     let (session, ticket) = world.broker.open(&world.device.id).await?;
     let mut raw = Raw::terminal(&world.broker, &session).await?;
     raw.say(&Raw::hello(&ticket)).await?;
@@ -161,7 +174,8 @@ async fn a_person_who_does_not_read_does_not_grow_the_broker(stage: &Stage) -> R
     .await?;
     let after = inspect::resident(world.broker.pid())?;
     eprintln!("{before} bytes became {after}; {last} bytes were given out");
-    ensure!(after < before + (8 << 20), "{before} bytes became {after}");
+    // Ring, windows, scrollback and the buffers of SSH are bounded, each; what was written is more.
+    ensure!(after < before + (16 << 20), "{before} bytes became {after}");
     // The stuck person hinders nobody, and can be ended.
     let other = world.shell().await?;
     assert_eq!(other.runs("echo $((6*7))").await?.0, "42\n");

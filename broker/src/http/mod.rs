@@ -158,6 +158,7 @@ pub fn serve(
     // Made once in each worker's thread, whose sockets and terminals are actors.
     let app = move || {
         watchdog.watch_current();
+        parts.metrics.count_tasks_here();
         App::new()
             .app_data(web::Data::new(parts.clone()))
             .app_data(web::Data::from(allowed.clone()))
