@@ -126,6 +126,7 @@ for (const device of ['device', 'server']) {
     await tab.shows(shown);
     await tab.enter('exit');
     await tab.is('ended');
+    assert.ok(stage.world.logs.every((log) => log.text().includes('"TRACE"')), 'the logs are as chatty as they can be');
     assert.deepEqual([typed, pasted, shown].flatMap((word) => stage.world.leaks(word)), []);
   });
 }

@@ -88,7 +88,6 @@ for (const name of ['router', 'server']) {
 }
 
 test('when the agent is killed, the tab says that the link to the device is lost, and the others stay', async (stage) => {
-  stage.announce(/.*/); // a device that is killed is worth a warning, whatever its words
   const [tab, other] = [await stage.shell('kiosk'), await stage.shell('router')];
   const { agent } = stage.world.device('kiosk');
   agent.kill('SIGKILL');

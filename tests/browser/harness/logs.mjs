@@ -14,9 +14,13 @@ export class Log {
     this.seen = 0;
   }
 
+  text() {
+    return readFileSync(this.program.log, 'utf8');
+  }
+
   /** The lines since the last call that someone may want to look at and nobody announced. */
   complaints(announced) {
-    const text = readFileSync(this.program.log, 'utf8');
+    const text = this.text();
     const fresh = text.slice(this.seen);
     this.seen = text.length;
     return fresh
@@ -27,7 +31,7 @@ export class Log {
 
   /** In which of the forms that a careless `{:?}` or hex dump takes, the word stands in the log. */
   leaks(word) {
-    const text = readFileSync(this.program.log, 'utf8');
+    const text = this.text();
     const bytes = [...Buffer.from(word)];
     const forms = {
       plain: word,
