@@ -140,3 +140,14 @@ test('an address of no session and an address of no device say so with a remedy'
   const device = await window.open('/d/d-nothing');
   await device.says(/There is no device of that id\. Pick a device from the list/);
 });
+
+test('a part of the page that cannot be loaded is said, and the page can be loaded again', async (stage) => {
+  const window = await stage.window();
+  window.expect(/net::ERR_FAILED|preload CSS|Failed to fetch dynamically/);
+  await window.context.route(/assets\/pane-.*/, (route) => route.abort());
+  const tab = await window.open(`/d/${stage.world.device().id}`);
+  await tab.says(/Reload the page/);
+  await window.context.unroute(/assets\/pane-.*/);
+  await tab.page.getByRole('button', { name: /Reload/ }).click();
+  await tab.shell();
+});
