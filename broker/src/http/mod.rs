@@ -68,7 +68,7 @@ fn routes(r: &mut Routes) {
     // An agent proves who it is in its greeting, inside the socket.
     r.at("/agent/v1/link").get(Program, sockets::link);
 
-    for page in ["/", "/devices", "/sessions", "/s/{id}", "/d/{id}"] {
+    for page in ["/", "/devices", "/s/{id}", "/d/{id}"] {
         r.at(page).get(Anyone, assets::page).head(Anyone, assets::page);
     }
     r.at("/{file:.+}").get(Anyone, assets::file).head(Anyone, assets::file);
