@@ -81,8 +81,7 @@ async fn a_shell_that_nobody_comes_back_to_is_ended(stage: &Stage, kind: Kind) -
 }
 
 async fn an_agent_that_is_stopped_leaves_in_time_and_leaves_nothing(stage: &Stage, kind: Kind) -> Result<()> {
-    stage.announce("link");
-    stage.announce("device_lost");
+    stage.announce("agent_stopped");
     let mut world = World::new(stage, kind).await?;
     let terminal = world.shell().await?;
     terminal.types("yes\r");
@@ -92,6 +91,7 @@ async fn an_agent_that_is_stopped_leaves_in_time_and_leaves_nothing(stage: &Stag
     world.device.agent.process.signal(Signal::SIGTERM)?;
     let status = world.device.agent.process.ended(Duration::from_secs(8)).await?;
     ensure!(status.success(), "it ended with {status}");
+    assert_eq!(terminal.ends().await?.code, Code::AGENT_STOPPED);
     eventually(SOON, "its shells to end", async || {
         let left: Vec<_> = below.iter().filter(|pid| moorline_tests::inspect::is_alive(**pid)).collect();
         let ours = world.device.processes();
@@ -102,8 +102,8 @@ async fn an_agent_that_is_stopped_leaves_in_time_and_leaves_nothing(stage: &Stag
 }
 
 async fn ten_viewers_on_three_devices_hear_nothing_of_each_others_ends(stage: &Stage) -> Result<()> {
-    stage.announce("device_lost");
-    stage.announce("link");
+    stage.announce("ssh failed");
+    stage.announce("agent_stopped");
     let broker = Broker::start(stage).await?;
     let one = Device::start(stage, &broker, "one", Kind::Embedded, broker.address).await?;
     let two = Device::start(stage, &broker, "two", Kind::Embedded, broker.address).await?;
@@ -145,6 +145,9 @@ async fn ten_viewers_on_three_devices_hear_nothing_of_each_others_ends(stage: &S
     three.agent.process.ended(SOON).await?;
     let (on_three, others): (Vec<_>, Vec<_>) = terminals.into_iter().partition(|(number, _)| number % 3 == 2);
     assert_eq!((on_three.len(), others.len()), (3, 3));
+    for (_, terminal) in &on_three {
+        assert_eq!(terminal.ends().await?.code, Code::AGENT_STOPPED);
+    }
     all_answer(&others).await
 }
 

@@ -46,6 +46,21 @@ async fn shown(raw: &mut Raw, mut next: u64, until: &str) -> Result<(String, u64
     }
 }
 
+/// Reads until the broker says that the input below this offset was taken.
+async fn taken(raw: &mut Raw, offset: u64) -> Result<()> {
+    loop {
+        match raw.next().await? {
+            Message::Binary(bytes)
+                if bytes[0] == 2 && u64::from_be_bytes(bytes[1..9].try_into()?) >= offset =>
+            {
+                return Ok(());
+            }
+            Message::Close(frame) => bail!("closed: {frame:?}"),
+            _ => {}
+        }
+    }
+}
+
 fn typed(offset: u64, text: &str) -> Vec<u8> {
     [&[0x81][..], &offset.to_be_bytes(), text.as_bytes()].concat()
 }
@@ -155,7 +170,8 @@ async fn a_token_is_good_until_the_next_one_is_used(stage: &Stage) -> Result<()>
 }
 
 async fn a_terminal_that_fell_far_behind_is_told_of_the_gap(stage: &Stage) -> Result<()> {
-    let world = World::new(stage, Kind::Embedded).await?;
+    // A break is not a leave: for a while the program would wait.
+    let world = World::with(stage, Kind::Embedded, &[("timing.driver_back_within", "500ms")]).await?;
     let (session, ticket) = world.broker.open(&world.device.id).await?;
     let mut hello = Raw::hello(&ticket);
     let (mut raw, attached) = by_hand(&world, &session, &hello).await?;
@@ -164,6 +180,7 @@ async fn a_terminal_that_fell_far_behind_is_told_of_the_gap(stage: &Stage) -> Re
     raw.send(typed(0, &line)).await?;
     let (_, have) = shown(&mut raw, 0, "42\r\n").await?;
     raw.send(typed(line.len() as u64, "\r")).await?;
+    taken(&mut raw, line.len() as u64 + 1).await?;
     drop(raw);
     // 7 MB come while nobody looks: more than the ring holds. A build does not hang.
     moorline_tests::wait::eventually(moorline_tests::wait::SOON, "the program to go on", async || {
@@ -182,7 +199,9 @@ async fn a_terminal_that_fell_far_behind_is_told_of_the_gap(stage: &Stage) -> Re
 }
 
 async fn typed_input_that_is_sent_twice_is_taken_once(stage: &Stage) -> Result<()> {
-    let world = World::new(stage, Kind::Embedded).await?;
+    // A program that floods waits for a browser that was cut off, but not for long.
+    let settings = [("timing.driver_back_within", "1s")];
+    let world = World::with(stage, Kind::Embedded, &settings).await?;
     let (session, ticket) = world.broker.open(&world.device.id).await?;
     let mut hello = Raw::hello(&ticket);
     let (mut raw, attached) = by_hand(&world, &session, &hello).await?;

@@ -31,7 +31,7 @@ fn make_up(stage: &Stage, name: &str, port: u16) -> Result<Process> {
 }
 
 async fn is_up(stage: &Stage, name: &str, port: u16) -> Result<()> {
-    eventually(Duration::from_secs(120), "make up", async || {
+    eventually(Duration::from_secs(400), "make up", async || {
         let log = stage.log(name);
         ensure!(log.contains(&format!("http://localhost:{port}")) && log.contains("Ctrl-C"), "{log}");
         Ok(())
