@@ -85,6 +85,7 @@ codes! {
     BROKER_UNTRUSTED = 4473, "broker_untrusted", 502, "The broker could not prove that it is the one this device was enrolled with.", "Enrol the device again if the broker was set up anew.";
     LINK_DEAD = 4474, "link_dead", 504, "Nothing was heard from the other side of the link for too long.", "The agent comes back by itself.";
     CANCELLED = 4475, "cancelled", 499, "It is no longer wanted.", "";
+    AGENT_STOPPED = 4476, "agent_stopped", 502, "The agent on the device was stopped, and this shell with it.", "Open a new session when the device is online again.";
     INTERNAL = 4500, "internal", 500, "Something failed inside Moorline.", "Try again; if it comes back, report it with the request id.";
     BAD_CONFIG = 4501, "bad_config", 500, "A setting cannot be used.", "Correct the setting that the message names.";
     PORT_IN_USE = 4502, "port_in_use", 500, "The address to listen on is taken by another program.", "Stop that program or choose another address with --set listen=ADDRESS:PORT.";

@@ -81,6 +81,7 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
             Happened::Nothing => {}
             Happened::Broke(code) => return back.map_or(Ended::Broke(code), Ended::GoingAway),
             Happened::Leave => {
+                bond.link.reset_streams(Code::AGENT_STOPPED);
                 bond.streams.shutdown().await;
                 line.say_goodbye(&bond.link).await;
                 return Ended::Left;

@@ -207,10 +207,14 @@ impl Tell {
     /// Why the connection broke: what the link says, if it said something.
     fn broken(&self, code: Code, cause: impl Into<anyhow::Error>) -> FromShell {
         let code = match self.gate.reset_code() {
-            // The agent's word: why there is no sshd, or that the device is lost.
-            Some(reset @ (Code::SSHD_UNREACHABLE | Code::DEVICE_LOST | Code::LIMIT | Code::OVERLOADED)) => {
-                reset
-            }
+            // The agent's word: why there is no sshd, that it leaves, or that the device is lost.
+            Some(
+                reset @ (Code::SSHD_UNREACHABLE
+                | Code::AGENT_STOPPED
+                | Code::DEVICE_LOST
+                | Code::LIMIT
+                | Code::OVERLOADED),
+            ) => reset,
             _ => code,
         };
         FromShell::Failed(Problem::new(code).because(cause))

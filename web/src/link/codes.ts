@@ -256,6 +256,13 @@ export const CODES: readonly CodeInfo[] = [
     remedy: "",
   },
   {
+    number: 4476,
+    name: "agent_stopped",
+    status: 502,
+    sentence: "The agent on the device was stopped, and this shell with it.",
+    remedy: "Open a new session when the device is online again.",
+  },
+  {
     number: 4500,
     name: "internal",
     status: 500,

@@ -128,6 +128,12 @@ impl LinkHandle {
         Ok(LinkStream::new(self.shared.clone(), key, stream))
     }
 
+    /// See [`Link::reset_streams`].
+    pub fn reset_streams(&self, code: Code) {
+        self.shared.with(|inner| inner.link.reset_streams(code));
+        self.shared.stir();
+    }
+
     /// How many streams are open.
     pub fn streams(&self) -> usize {
         self.shared.with(|inner| inner.link.streams())

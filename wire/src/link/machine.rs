@@ -236,6 +236,15 @@ impl Link {
         }
     }
 
+    /// Ends every stream at once, for this end is about to go. Their holders are told, too.
+    pub fn reset_streams(&mut self, code: Code) {
+        let ours: Vec<StreamId> = self.streams.keys().copied().collect();
+        for stream in ours {
+            self.reset(stream, code);
+            self.outputs.push_back(Output::Reset { stream, code });
+        }
+    }
+
     /// How many streams are open.
     pub fn streams(&self) -> usize {
         self.streams.len()

@@ -245,3 +245,19 @@ fn a_time_that_goes_backwards_breaks_nothing() {
     link.handle(earlier, Input::Disconnected).unwrap();
     link.handle_timeout(later);
 }
+
+#[test]
+fn an_end_that_is_about_to_go_ends_every_stream_at_both_ends_with_its_reason() {
+    let mut pair = Pair::connected(Config::default());
+    let streams = [open(&mut pair), open(&mut pair)];
+    pair.settle();
+    pair.ends[AGENT].link.reset_streams(Code::AGENT_STOPPED);
+    pair.drain(AGENT);
+    pair.settle();
+    for end in &pair.ends {
+        assert_eq!(end.link.streams(), 0);
+        for stream in streams {
+            assert_eq!(told(end, &Output::Reset { stream, code: Code::AGENT_STOPPED }), 1);
+        }
+    }
+}
