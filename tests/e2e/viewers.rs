@@ -199,9 +199,7 @@ async fn a_terminal_that_fell_far_behind_is_told_of_the_gap(stage: &Stage) -> Re
 }
 
 async fn typed_input_that_is_sent_twice_is_taken_once(stage: &Stage) -> Result<()> {
-    // A program that floods waits for a browser that was cut off, but not for long.
-    let settings = [("timing.driver_back_within", "1s")];
-    let world = World::with(stage, Kind::Embedded, &settings).await?;
+    let world = World::new(stage, Kind::Embedded).await?;
     let (session, ticket) = world.broker.open(&world.device.id).await?;
     let mut hello = Raw::hello(&ticket);
     let (mut raw, attached) = by_hand(&world, &session, &hello).await?;
