@@ -9,7 +9,8 @@ use moorline_tests::broker::{free_port, root};
 use moorline_tests::process::Process;
 use moorline_tests::wait::eventually;
 use moorline_tests::{Stage, inspect, once};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
 
 once! {
     make_up_comes_up_ends_with_everything_and_comes_up_again,
@@ -17,8 +18,18 @@ once! {
     make_up_on_a_taken_port_says_so,
 }
 
+/// `make up`, with everything below it: none of it may outlive a test that fails.
+struct MakeUp(Process);
+
+impl Drop for MakeUp {
+    fn drop(&mut self) {
+        // Whoever has ended already needs no signal.
+        let _ = killpg(Pid::from_raw(self.0.pid() as i32), Signal::SIGKILL);
+    }
+}
+
 /// `make up` with a folder of its own for its data.
-fn make_up(stage: &Stage, name: &str, port: u16) -> Result<Process> {
+fn make_up(stage: &Stage, name: &str, port: u16) -> Result<MakeUp> {
     let mut command = Command::new("make");
     command.arg("up").current_dir(root()).env("PORT", port.to_string()).env("VAR", stage.path("var"));
     // What a `make` above us has set is not for this one.
@@ -27,7 +38,7 @@ fn make_up(stage: &Stage, name: &str, port: u16) -> Result<Process> {
     }
     // A group of its own, as a terminal gives to each command: Ctrl-C is for all of it.
     command.process_group(0);
-    Process::start(stage, name, command, false)
+    Ok(MakeUp(Process::start(stage, name, command, false)?))
 }
 
 async fn is_up(stage: &Stage, name: &str, port: u16) -> Result<()> {
@@ -64,12 +75,10 @@ async fn make_up_comes_up_ends_with_everything_and_comes_up_again(stage: &Stage)
         ensure!(list["devices"][0]["state"] == "online", "{list}");
         // As a terminal does it: the whole group hears Ctrl-C. SIGTERM is for make alone.
         match signal {
-            Signal::SIGINT => {
-                nix::sys::signal::killpg(nix::unistd::Pid::from_raw(make.pid() as i32), signal)?
-            }
-            _ => make.signal(signal)?,
+            Signal::SIGINT => killpg(Pid::from_raw(make.0.pid() as i32), signal)?,
+            _ => make.0.signal(signal)?,
         }
-        make.ended(Duration::from_secs(40)).await?;
+        make.0.ended(Duration::from_secs(40)).await?;
         leaves_nothing(stage).await?;
     }
     Ok(())
@@ -80,15 +89,15 @@ async fn make_up_ends_when_a_part_of_it_dies(stage: &Stage) -> Result<()> {
     for (name, part) in [("broker-dies", "moorline-broker"), ("agent-dies", "moorline-agent")] {
         let mut make = make_up(stage, name, port)?;
         is_up(stage, name, port).await?;
-        let parts = inspect::descendants(make.pid());
+        let parts = inspect::descendants(make.0.pid());
         let is_it = |pid: &&u32| {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|comm| part.starts_with(comm.trim()))
         };
         let victim = parts.iter().find(is_it).copied();
         let victim = victim.ok_or_else(|| anyhow::anyhow!("no {part} among {parts:?}"))?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim as i32), Signal::SIGKILL)?;
-        let status = make.ended(Duration::from_secs(40)).await?;
+        kill(Pid::from_raw(victim as i32), Signal::SIGKILL)?;
+        let status = make.0.ended(Duration::from_secs(40)).await?;
         ensure!(!status.success(), "it ended as if all were well");
         leaves_nothing(stage).await?;
     }
@@ -99,7 +108,7 @@ async fn make_up_on_a_taken_port_says_so(stage: &Stage) -> Result<()> {
     let port = free_port();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port))?;
     let mut make = make_up(stage, "taken", port)?;
-    let status = make.ended(Duration::from_secs(120)).await?;
+    let status = make.0.ended(Duration::from_secs(120)).await?;
     ensure!(!status.success(), "it ended as if all were well");
     let log = stage.log("taken");
     ensure!(log.contains("taken by another program"), "{log}");
