@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{Sink, Stream};
+use futures_util::{Sink, Stream, StreamExt};
 use moorline_link_io::LinkHandle;
 use moorline_wire::Code;
 use moorline_wire::link::{Input, Output};
@@ -121,8 +121,14 @@ impl Line {
     fn poll_send(&mut self, cx: &mut Context<'_>, link: &LinkHandle) -> Poll<Code> {
         let broken = |_| Code::LINK_DEAD;
         loop {
-            if let Err(code) = ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(broken) {
-                return Poll::Ready(code);
+            match Pin::new(&mut self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(err)) => return Poll::Ready(broken(err)),
+                Poll::Pending => {
+                    // What it took before is not written yet.
+                    self.unflushed = true;
+                    return Poll::Pending;
+                }
             }
             let Some(frame) = link.poll_transmit(clock::now()) else { break };
             if let Err(code) = Pin::new(&mut self.socket).start_send(Message::Binary(frame)).map_err(broken) {
@@ -139,9 +145,16 @@ impl Line {
         Poll::Pending
     }
 
+    /// Closes, and reads until the other side has closed, too: a connection that is dropped with
+    /// something unread in it is reset, and a reset may overtake what we said last.
     async fn close(&mut self, code: Code, reason: &str) {
         let frame = CloseFrame { code: code.number().into(), reason: reason.into() };
-        let _ = clock::within(CLOSING, "closing the WebSocket", self.socket.close(Some(frame))).await;
+        let closed = async {
+            if self.socket.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.next().await {}
+            }
+        };
+        let _ = clock::within(CLOSING, "closing the WebSocket", closed).await;
     }
 
     /// Sends the resets of our streams, then closes.
