@@ -57,6 +57,7 @@ impl App {
         let folder = take_folder(&config.data_dir)?;
         let metrics = Metrics::new();
         let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;
+        store.open_all().await?;
         end_leftovers(&store, &metrics).await?;
         let ca = Ca::load_or_create(&config.data_dir)?;
         let parts = assemble(config, store, metrics, ca);

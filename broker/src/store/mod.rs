@@ -50,8 +50,12 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             // Below `timing.store`, so that a locked file is told as such and not as a time-out.
             .busy_timeout(timing.store.mul_f32(0.8));
-        // Five readers beside one writer; more would only wait for the same lock.
-        let pool = SqlitePoolOptions::new().max_connections(6).acquire_timeout(timing.store);
+        // A connection to a local file does not go stale: it is kept.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(timing.store);
         let store = Self {
             pool: pool.connect_lazy_with(options),
             limit: timing.store,
@@ -60,6 +64,13 @@ impl Store {
         };
         store.migrate().await?;
         Ok(store)
+    }
+
+    /// Opens every connection now: the first burst of calls waits for none, and how many files and
+    /// threads the broker has does not depend on what it has been through.
+    pub async fn open_all(&self) -> Result<(), Problem> {
+        let all = futures_util::future::try_join_all((0..CONNECTIONS).map(|_| self.pool.acquire()));
+        self.measured("open", all).await.map(drop)
     }
 
     async fn migrate(&self) -> Result<(), Problem> {
@@ -125,6 +136,9 @@ impl Store {
         Err(problem)
     }
 }
+
+/// Five readers beside one writer; more would only wait for the same lock.
+const CONNECTIONS: u32 = 6;
 
 /// SQLITE_FULL and its extended codes (<https://www.sqlite.org/rescode.html#full>).
 const SQLITE_FULL: i32 = 13;
