@@ -79,6 +79,7 @@ codes! {
     SHELL_REFUSED = 4454, "shell_refused", 502, "The device gave no shell.", "Look at the log of the sshd on the device.";
     SSHD_UNREACHABLE = 4455, "sshd_unreachable", 502, "The agent could not reach the sshd of its device.", "Check the sshd's address in agent.toml and that it runs.";
     SSH_FAILED = 4456, "ssh_failed", 502, "The SSH connection to the device broke off.", "Try again; if it comes back, look at the log of the sshd on the device.";
+    INTERRUPTED = 4457, "interrupted", 503, "The way to the shell broke off; the device keeps the shell.", "Wait a moment; this comes back by itself.";
     NOT_ENROLLED = 4470, "not_enrolled", 401, "The broker does not know this device.", "Give the agent an install key of this broker (enroll.install_key_file).";
     BAD_SIGNATURE = 4471, "bad_signature", 401, "The device could not prove who it is.", "Enrol the device again.";
     EVICTED = 4472, "evicted", 409, "A newer connection of the same device took over.", "If that was not you, two agents share one identity: enrol one of them anew.";

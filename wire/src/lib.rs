@@ -7,6 +7,7 @@
 //! - [`ending`]: why a session is over
 //! - [`link`]: agent <-> broker, many streams over one WebSocket that may break at any byte
 //! - [`term`]: the terminal protocol, host side and viewer side
+//! - [`keep`]: broker <-> keeper, the same for all viewers of a session
 //!
 //! The machines are deterministic. This crate knows no tokio, no actix, no socket, no file and
 //! no clock: whoever drives a machine tells it the time, feeds it one input, takes every output,
@@ -15,6 +16,7 @@
 pub mod code;
 pub mod ending;
 pub mod id;
+pub mod keep;
 pub mod link;
 pub mod term;
 

@@ -214,6 +214,13 @@ export const CODES: readonly CodeInfo[] = [
     remedy: "Try again; if it comes back, look at the log of the sshd on the device.",
   },
   {
+    number: 4457,
+    name: "interrupted",
+    status: 503,
+    sentence: "The way to the shell broke off; the device keeps the shell.",
+    remedy: "Wait a moment; this comes back by itself.",
+  },
+  {
     number: 4470,
     name: "not_enrolled",
     status: 401,

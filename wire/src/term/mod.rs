@@ -1,10 +1,9 @@
 //! The terminal protocol: the same messages between broker and browser (one WebSocket per pane,
-//! subprotocol `moorline.term.v1`) and, later, keeper and broker (length-prefixed, [`prefixed`]).
+//! subprotocol `moorline.term.v1`) and between keeper and broker ([`crate::keep`]).
 //!
 //! - [`frame`]: every message, its layout and its limits
 //! - [`host`]: the side that has the program: output ring, viewers, credit, input offsets
 //! - [`viewer`]: the side that has the terminal
-//! - [`prefixed`]: the same messages in a byte stream
 //!
 //! What holds, whatever breaks (`tests/term_pair.rs` tries it):
 //!
@@ -16,7 +15,6 @@
 
 pub mod frame;
 pub mod host;
-pub mod prefixed;
 mod quiet;
 pub mod viewer;
 
