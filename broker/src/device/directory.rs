@@ -14,10 +14,11 @@ use moorline_link_io::LinkHandle;
 use moorline_wire::link::greeting::Message as Said;
 use moorline_wire::link::{Attach, Class, Config as LinkConfig, OpenError, Role, Target};
 use moorline_wire::{Code, DeviceId};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, warn};
 
 use super::actor::{DeviceConnection, EndLink, GoAway, Greeted};
+use super::arrivals::Arrivals;
 use super::greeting::{Greeted as Proved, welcome};
 use super::state::{Admission, Presence, Roster};
 use super::{DeviceParts, DeviceState, Leg, Opened};
@@ -43,6 +44,7 @@ pub struct DeviceDirectory {
     parts: DeviceParts,
     roster: Roster,
     links: HashMap<DeviceId, Entry>,
+    arrivals: Arrivals,
     failures: HashMap<DeviceId, Restarts>,
     policy: Policy,
 }
@@ -53,6 +55,14 @@ struct Entry {
     leg: watch::Receiver<Leg>,
     place: ArbiterHandle,
     clock_ahead: i64,
+    keeper: Option<String>,
+}
+
+impl Entry {
+    /// Whether a stream can be opened: a link that has ended is here for a moment yet.
+    fn has_link(&self) -> bool {
+        self.leg.borrow().presence != Presence::Offline
+    }
 }
 
 impl DeviceDirectory {
@@ -67,7 +77,9 @@ impl DeviceDirectory {
         // Later than any epoch of an earlier process, as long as the clock does not run back.
         let floor = u64::try_from(wall().as_millisecond()).unwrap_or(0);
         let (links, failures) = (HashMap::new(), HashMap::new());
-        Self { parts, roster: Roster::new(floor), links, failures, policy }
+        // Each session waits for its device at most once at a time.
+        let arrivals = Arrivals::new(limits.sessions);
+        Self { parts, roster: Roster::new(floor), links, arrivals, failures, policy }
     }
 
     fn link_config(&self) -> LinkConfig {
@@ -111,6 +123,7 @@ impl DeviceDirectory {
             leg,
             place: arrived.place.clone(),
             clock_ahead: arrived.proved.clock_ahead,
+            keeper: arrived.proved.keeper.clone(),
         };
         self.links.insert(device, entry);
         connection
@@ -142,6 +155,10 @@ impl DeviceDirectory {
             };
         if let Some(entry) = self.links.get_mut(&device) {
             entry.clock_ahead = arrived.proved.clock_ahead;
+            entry.keeper = arrived.proved.keeper;
+            if entry.has_link() {
+                self.arrivals.arrived(&device);
+            }
         }
         let resumed = attach == Attach::Resumed;
         let welcome = welcome(&self.parts, epoch, next.reveal(), resumed, arrived.proved.enrolled);
@@ -209,7 +226,25 @@ impl Handler<Open> for DeviceDirectory {
             leg: entry.leg.clone(),
             place: entry.place.clone(),
             clock: wall().as_second().saturating_add(entry.clock_ahead),
+            keeper: entry.keeper.clone(),
         })
+    }
+}
+
+/// Somebody waits until that device has a link. Closed: too many wait.
+#[derive(Message)]
+#[rtype(result = "oneshot::Receiver<()>")]
+pub struct Arrival(pub DeviceId);
+
+impl Handler<Arrival> for DeviceDirectory {
+    type Result = MessageResult<Arrival>;
+
+    fn handle(&mut self, Arrival(device): Arrival, _: &mut Self::Context) -> Self::Result {
+        let arrival = self.arrivals.wait_for(device.clone());
+        if self.links.get(&device).is_some_and(Entry::has_link) {
+            self.arrivals.arrived(&device);
+        }
+        MessageResult(arrival)
     }
 }
 

@@ -32,6 +32,12 @@ const HOST_KEYS_MAX: usize = 16;
 /// What an agent says of itself for people to read has at most so many characters.
 const TEXT_CHARS_MAX: usize = 128;
 
+/// How the capability of keeping shells begins; the path of the agent's program follows.
+const KEEPER: &str = "keeper:";
+
+/// PATH_MAX of Linux: a longer path names nothing.
+const PATH_BYTES_MAX: usize = 4096;
+
 /// A device that has proved who it is and may come in.
 #[derive(Debug)]
 pub struct Greeted {
@@ -43,6 +49,8 @@ pub struct Greeted {
     pub enrolled: Option<String>,
     /// How far its clock is ahead of ours, in seconds.
     pub clock_ahead: i64,
+    /// Where its agent's program is, if it keeps shells.
+    pub keeper: Option<String>,
 }
 
 /// Challenges the agent, reads its answer and decides. Who is refused is told why.
@@ -135,6 +143,7 @@ async fn admit(
             BASE64.encode(proof)
         }),
         clock_ahead: hello.clock.saturating_sub(clock::wall().as_second()),
+        keeper: keeper(&hello.capabilities),
         device: hello.device,
     })
 }
@@ -258,6 +267,14 @@ pub fn normal(line: &str) -> Option<String> {
 /// logs and terminals.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+}
+
+/// Where the agent's program is, if the agent says that it keeps shells; a path that cannot be one
+/// counts as none.
+fn keeper(capabilities: &[String]) -> Option<String> {
+    let path = capabilities.iter().find_map(|capability| capability.strip_prefix(KEEPER))?;
+    let usable = path.starts_with('/') && path.len() <= PATH_BYTES_MAX && !path.chars().any(char::is_control);
+    usable.then(|| path.to_owned())
 }
 
 /// Says who is refused, to the agent and to the log.

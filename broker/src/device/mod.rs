@@ -1,8 +1,8 @@
 //! Devices: who is there, and the way to a stream to one of them.
 //!
 //! [`Devices`] is the handle, and the only way in. Behind it: `greeting` decides who may come in,
-//! `directory` holds the newest connection of each device, `actor` drives one connection, and
-//! `state` holds the decisions of both. Devices know no sessions: whoever opened a stream watches
+//! `directory` holds the newest connection of each device, `arrivals` who waits for one, `actor`
+//! drives one connection, and `state` holds the decisions of both. Devices know no sessions: whoever opened a stream watches
 //! its [`Leg`], which closes when the link ends, however it ends.
 
 use std::collections::HashMap;
@@ -28,6 +28,7 @@ use crate::store::Store;
 use directory::DeviceDirectory;
 
 mod actor;
+mod arrivals;
 mod directory;
 mod greeting;
 mod state;
@@ -79,6 +80,10 @@ pub struct Opened {
     pub place: ArbiterHandle,
     /// What the device's clock shows now, in seconds since 1970.
     pub clock: i64,
+    /// Where its agent's program is, if it keeps shells: an absolute path on the device, of the
+    /// newest greeting.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
+    pub keeper: Option<String>,
 }
 
 /// The devices: the only way to them. Cheap to clone.
@@ -152,6 +157,17 @@ impl Devices {
     /// Opens a stream to the sshd of a device. Works while the device is away, too.
     pub async fn open(&self, device: &DeviceId, class: Class) -> Result<Opened, Problem> {
         self.directory.send(directory::Open(device.clone(), class)).await.map_err(no_answer)?
+    }
+
+    /// Waits until that device has a link over which a stream can be opened; at once, if it has.
+    /// With more waiting than there may be sessions, or without a directory, the wait is over
+    /// early: whoever then tries to open a stream is told.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
+    pub async fn arrival(&self, device: &DeviceId) {
+        if let Ok(arrival) = self.directory.send(directory::Arrival(device.clone())).await {
+            // Closed: given up by the directory.
+            let _ = arrival.await;
+        }
     }
 
     /// Ends the link of a device that was forgotten.

@@ -387,6 +387,105 @@ async fn a_drain_tells_each_agent_when_to_come_back_and_closes() {
 }
 
 #[actix::test]
+async fn a_stream_tells_where_the_keeper_is_and_a_newer_greeting_counts() {
+    let kit = Kit::new().await;
+    let mut agent = Agent::new();
+    let too_long = format!("keeper:/{}", "x".repeat(4096));
+    let longest = format!("/{}", "x".repeat(4095));
+    let said_and_taken = [
+        (vec![], None),
+        (vec!["keeper:/opt/moor line/agent"], Some("/opt/moor line/agent")),
+        (vec!["else", "keeper:/second"], Some("/second")),
+        (vec!["keeper:relative/path"], None),
+        (vec!["keeper:"], None),
+        (vec!["keeper:/a\nb"], None),
+        (vec!["keeper:/a\0b"], None),
+        (vec![too_long.as_str()], None),
+    ];
+    let mut connected = agent.connect(&kit).await.unwrap();
+    for (said, taken) in said_and_taken {
+        agent.cut(connected);
+        agent.capabilities = said.into_iter().map(str::to_owned).collect();
+        connected = agent.connect(&kit).await.unwrap();
+        assert!(connected.welcome.resumed, "the link goes on, and the keeper is the new one's");
+        let opened = kit.devices.open(&agent.id(), Class::Interactive).await.unwrap();
+        assert_eq!(opened.keeper.as_deref(), taken, "{:?}", agent.capabilities);
+    }
+    agent.capabilities = vec![format!("keeper:{longest}")];
+    agent.resume = None;
+    let _fresh = agent.connect(&kit).await.unwrap();
+    let opened = kit.devices.open(&agent.id(), Class::Interactive).await.unwrap();
+    assert_eq!(opened.keeper, Some(longest));
+}
+
+/// Waits for a device beside the test; done when it is finished.
+fn waits_for(kit: &Kit, agent: &Agent) -> actix_rt::task::JoinHandle<()> {
+    let (devices, id) = (kit.devices.clone(), agent.id());
+    actix_rt::spawn(async move { devices.arrival(&id).await })
+}
+
+#[actix::test]
+async fn an_arrival_wakes_those_who_wait_for_that_device_alone_however_late() {
+    let kit = Kit::new().await;
+    let (mut early, mut late) = (Agent::new(), Agent::new());
+    let waiting: Vec<_> = (0..5).map(|_| waits_for(&kit, &early)).collect();
+    let other = waits_for(&kit, &late);
+    let clock = stop_clock();
+    clock.pass(Duration::from_secs(24 * 60)).await;
+    assert!(waiting.iter().all(|wait| !wait.is_finished()));
+    let _early = early.connect(&kit).await.unwrap();
+    for wait in waiting {
+        wait.await.unwrap();
+    }
+    // Awake, they find what they waited for.
+    kit.devices.open(&early.id(), Class::Interactive).await.unwrap();
+    clock.pass(Duration::from_secs(1)).await;
+    assert!(!other.is_finished());
+    let _late = late.connect(&kit).await.unwrap();
+    other.await.unwrap();
+}
+
+#[actix::test]
+async fn a_device_that_is_there_or_away_has_arrived_and_one_that_was_lost_has_not() {
+    let kit = Kit::new().await;
+    let mut agent = Agent::new();
+    let connected = agent.connect(&kit).await.unwrap();
+    kit.devices.arrival(&agent.id()).await;
+    agent.cut(connected);
+    wait_for(&kit.devices, &agent.id(), Some(Presence::Away)).await;
+    kit.devices.arrival(&agent.id()).await;
+    kit.devices.open(&agent.id(), Class::Interactive).await.unwrap();
+    let clock = stop_clock();
+    clock.pass(Duration::from_secs(61)).await;
+    wait_for(&kit.devices, &agent.id(), None).await;
+    let wait = waits_for(&kit, &agent);
+    clock.pass(Duration::from_secs(1)).await;
+    assert!(!wait.is_finished());
+    drop(clock);
+    let _back = agent.connect(&kit).await.unwrap();
+    wait.await.unwrap();
+}
+
+#[actix::test]
+async fn more_waiters_than_sessions_are_told_early_and_a_place_given_up_is_free_again() {
+    let kit = Kit::with(|config| config.limits.sessions = 2).await;
+    let agent = Agent::new();
+    let waiting = [waits_for(&kit, &agent), waits_for(&kit, &agent)];
+    // In the directory before the next is.
+    kit.devices.states().await;
+    kit.devices.arrival(&agent.id()).await;
+    for wait in waiting {
+        wait.abort();
+        let _ = wait.await;
+    }
+    let patient = waits_for(&kit, &agent);
+    let clock = stop_clock();
+    clock.pass(Duration::from_secs(1)).await;
+    assert!(!patient.is_finished());
+    patient.abort();
+}
+
+#[actix::test]
 async fn an_unknown_device_has_no_stream() {
     let kit = Kit::new().await;
     let problem = kit.devices.open(&Agent::new().id(), Class::Interactive).await.unwrap_err();

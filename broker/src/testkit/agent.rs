@@ -35,6 +35,8 @@ pub struct Agent {
     pub install_key: Option<String>,
     /// What its clock shows, in seconds since 1970.
     pub clock: i64,
+    /// What it says that it can do, e.g. `keeper:/usr/bin/moorline-agent`.
+    pub capabilities: Vec<String>,
 }
 
 /// A socket that was greeted and carries the link.
@@ -73,6 +75,7 @@ impl Agent {
             resume: None,
             install_key: Some(INSTALL_KEY.to_owned()),
             clock: crate::clock::wall().as_second(),
+            capabilities: Vec::new(),
         }
     }
 
@@ -95,7 +98,7 @@ impl Agent {
             login: "root".into(),
             host_keys: vec![self.host_key.public_key().to_openssh().unwrap()],
             clock: self.clock,
-            capabilities: Vec::new(),
+            capabilities: self.capabilities.clone(),
             resume: self.resume.clone(),
             enroll: None,
             signature: String::new(),
