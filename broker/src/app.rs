@@ -58,7 +58,7 @@ impl App {
         let metrics = Metrics::new();
         let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;
         store.open_all().await?;
-        end_leftovers(&store, &metrics).await?;
+        end_plain_leftovers(&store, &metrics).await?;
         let ca = Ca::load_or_create(&config.data_dir)?;
         let parts = assemble(config, store, metrics, ca);
         let unstarted = |e: std::io::Error| {
@@ -130,10 +130,10 @@ fn assemble(config: Arc<Config>, store: Store, metrics: Metrics, ca: Ca) -> http
     http::Parts { config, store, metrics, devices, sessions, users, health: Health::default() }
 }
 
-/// Sessions that a former process left behind ended with it: nothing outlives the broker yet.
-async fn end_leftovers(store: &Store, metrics: &Metrics) -> Result<(), Problem> {
+/// Sessions whose shells were a former process's own ended with it.
+async fn end_plain_leftovers(store: &Store, metrics: &Metrics) -> Result<(), Problem> {
     let ending = Ending::of(Code::GONE).saying("The broker was restarted. Open a new session.");
-    let ended = store.end_leftovers(ending, clock::wall()).await?;
+    let ended = store.end_plain_leftovers(ending, clock::wall()).await?;
     for _ in 0..ended {
         metrics.session_ended(Code::GONE);
     }

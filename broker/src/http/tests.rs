@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::clock;
 use crate::config::{Config, Http, Timing};
 use crate::metrics::Metrics;
-use crate::store::{FILE, SessionRow, Store};
+use crate::store::{FILE, House, SessionRow, Store};
 
 mod pages;
 mod refusals;
@@ -172,6 +172,7 @@ fn session_row(id: &str, started: i64) -> SessionRow {
         started: jiff::Timestamp::from_second(started).unwrap(),
         ended: None,
         ending: None,
+        house: House::Plain,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::actor::{Birth, Down, Kind, spawn};
 use crate::ca::IssueFor;
 use crate::clock::{self, wall};
 use crate::problem::Problem;
-use crate::store::{DeviceRow, SessionRow};
+use crate::store::{DeviceRow, House, SessionRow};
 use crate::supervise::Cause;
 
 /// How long after a failure the store is asked again to take an ending.
@@ -325,6 +325,8 @@ fn row_of(view: &SessionView) -> SessionRow {
         started: view.started,
         ended: None,
         ending: None,
+        // Every shell ends with the broker yet.
+        house: House::Plain,
     }
 }
 

@@ -22,7 +22,7 @@ mod device;
 mod session;
 
 pub use device::{DeviceRow, DeviceSeen};
-pub use session::{SessionFilter, SessionRow, SessionsOf};
+pub use session::{House, SessionFilter, SessionRow, SessionsOf};
 
 /// The file of the store inside `data_dir`.
 pub const FILE: &str = "moorline.db";

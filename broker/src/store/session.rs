@@ -28,6 +28,36 @@ pub struct SessionRow {
     pub ended: Option<jiff::Timestamp>,
     /// Why it ended.
     pub ending: Option<Ending>,
+    /// Who holds its shell.
+    pub house: House,
+}
+
+/// Who holds a session's shell, and so with whom it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum House {
+    /// Not known yet: nothing was heard since the shell was asked for.
+    Unknown,
+    /// A keeper on the device: the shell outlives the broker.
+    Keeper,
+    /// The broker's own SSH connection: the shell ends with the broker.
+    Plain,
+}
+
+impl House {
+    /// The house as the store has it.
+    fn label(self) -> &'static str {
+        match self {
+            House::Unknown => "unknown",
+            House::Keeper => "keeper",
+            House::Plain => "plain",
+        }
+    }
+
+    fn of_label(label: &str) -> Result<Self, sqlx::Error> {
+        let known = [House::Unknown, House::Keeper, House::Plain];
+        let house = known.into_iter().find(|house| house.label() == label);
+        house.ok_or_else(|| undecodable("house", anyhow::anyhow!("{label:?} is no house")))
+    }
 }
 
 /// Which sessions are wanted by how they are. Those that are not over are told by their actors.
@@ -56,8 +86,8 @@ impl Store {
     pub async fn session_started(&self, session: &SessionRow) -> Result<(), Problem> {
         let call = async {
             sqlx::query(
-                "INSERT INTO sessions (id, device, device_name, login, person, command, started_us)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO sessions (id, device, device_name, login, person, command, started_us, house)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             )
             .bind(session.id.as_str())
             .bind(session.device.as_str())
@@ -66,6 +96,7 @@ impl Store {
             .bind(&session.person)
             .bind(&session.command)
             .bind(micros(session.started))
+            .bind(session.house.label())
             .execute(&self.pool)
             .await
             .map(drop)
@@ -90,6 +121,63 @@ impl Store {
                 .map(drop)
         };
         self.written("session_ended", call).await
+    }
+
+    /// Keeps who holds a session's shell.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
+    pub async fn session_housed(&self, id: &SessionId, house: House) -> Result<(), Problem> {
+        let call = async {
+            sqlx::query("UPDATE sessions SET house = $2 WHERE id = $1")
+                .bind(id.as_str())
+                .bind(house.label())
+                .execute(&self.pool)
+                .await
+                .map(drop)
+        };
+        self.written("session_housed", call).await
+    }
+
+    /// Keeps that the device holds nothing of a session any more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
+    pub async fn session_released(&self, id: &SessionId) -> Result<(), Problem> {
+        let call = async {
+            sqlx::query("UPDATE sessions SET released = TRUE WHERE id = $1")
+                .bind(id.as_str())
+                .execute(&self.pool)
+                .await
+                .map(drop)
+        };
+        self.written("session_released", call).await
+    }
+
+    /// Sessions that are over and of which their device may still hold something, the newest first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
+    pub async fn unreleased(&self, count_max: u32) -> Result<Vec<SessionRow>, Problem> {
+        let call = async {
+            // Word for word the condition of the index.
+            let rows = sqlx::query(
+                "SELECT * FROM sessions WHERE ended_us IS NOT NULL AND house <> 'plain' AND NOT released
+                 ORDER BY started_us DESC LIMIT $1",
+            )
+            .bind(count_max)
+            .fetch_all(&self.pool)
+            .await?;
+            rows.iter().map(session_of).collect()
+        };
+        self.measured("unreleased", call).await
+    }
+
+    /// Sessions that are not over, the newest first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
+    pub async fn unfinished(&self) -> Result<Vec<SessionRow>, Problem> {
+        let call = async {
+            let rows =
+                sqlx::query("SELECT * FROM sessions WHERE ended_us IS NULL ORDER BY started_us DESC, id")
+                    .fetch_all(&self.pool)
+                    .await?;
+            rows.iter().map(session_of).collect()
+        };
+        self.measured("unfinished", call).await
     }
 
     /// The session of that id.
@@ -127,17 +215,20 @@ impl Store {
         self.measured("sessions", call).await
     }
 
-    /// Ends every session that a former process left behind; says how many there were.
-    pub async fn end_leftovers(&self, ending: Ending, at: jiff::Timestamp) -> Result<u64, Problem> {
+    /// Ends every session whose shell ended with a former process; says how many there were. One
+    /// that a keeper holds, or may hold, is not over.
+    pub async fn end_plain_leftovers(&self, ending: Ending, at: jiff::Timestamp) -> Result<u64, Problem> {
         let call = async {
-            sqlx::query("UPDATE sessions SET ended_us = $1, ending = $2 WHERE ended_us IS NULL")
-                .bind(micros(at))
-                .bind(json(&ending)?)
-                .execute(&self.pool)
-                .await
-                .map(|done| done.rows_affected())
+            sqlx::query(
+                "UPDATE sessions SET ended_us = $1, ending = $2 WHERE ended_us IS NULL AND house = 'plain'",
+            )
+            .bind(micros(at))
+            .bind(json(&ending)?)
+            .execute(&self.pool)
+            .await
+            .map(|done| done.rows_affected())
         };
-        self.written("end_leftovers", call).await
+        self.written("end_plain_leftovers", call).await
     }
 }
 
@@ -163,5 +254,6 @@ fn session_of(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
         started: timestamp("started_us", row.try_get("started_us")?)?,
         ended: row.try_get::<Option<i64>, _>("ended_us")?.map(|at| timestamp("ended_us", at)).transpose()?,
         ending: ending.map(serde_json::from_str).transpose().map_err(|e| undecodable("ending", e))?,
+        house: House::of_label(row.try_get("house")?)?,
     })
 }

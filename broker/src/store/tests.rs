@@ -44,6 +44,7 @@ fn session(letter: char, second: i64) -> SessionRow {
         started: at(second),
         ended: None,
         ending: None,
+        house: House::Unknown,
     }
 }
 
@@ -65,20 +66,110 @@ async fn rows_survive_a_restart_and_what_was_left_over_is_ended_once() {
     let store = open(folder.path()).await;
     store.enroll(&device(DEVICE)).await.unwrap();
     store.session_started(&session('a', 1)).await.unwrap();
-    store.session_started(&session('b', 2)).await.unwrap();
+    let plain = SessionRow { house: House::Plain, ..session('b', 2) };
+    store.session_started(&plain).await.unwrap();
     let exited = Ending::exited(Exit::Status(3));
     store.session_ended(&session_id('a'), &exited, at(5)).await.unwrap();
     // The process dies here: nothing is closed.
     let store = open(folder.path()).await;
     assert_eq!(store.devices().await.unwrap(), [device(DEVICE)]);
     let gone = Ending::of(Code::GONE).saying("The broker was restarted.");
-    assert_eq!(store.end_leftovers(gone.clone(), at(9)).await.unwrap(), 1);
-    assert_eq!(store.end_leftovers(gone.clone(), at(10)).await.unwrap(), 0);
+    assert_eq!(store.end_plain_leftovers(gone.clone(), at(9)).await.unwrap(), 1);
+    assert_eq!(store.end_plain_leftovers(gone.clone(), at(10)).await.unwrap(), 0);
     let ended =
         |row: SessionRow, second, ending| SessionRow { ended: Some(at(second)), ending: Some(ending), ..row };
-    let expected = [ended(session('b', 2), 9, gone), ended(session('a', 1), 5, exited)];
+    let expected = [ended(plain, 9, gone), ended(session('a', 1), 5, exited)];
     assert_eq!(store.sessions(all()).await.unwrap(), expected);
     assert_eq!(store.session(&session_id('b')).await.unwrap().as_ref(), expected.first());
+}
+
+fn ids(rows: Vec<SessionRow>) -> Vec<SessionId> {
+    rows.into_iter().map(|row| row.id).collect()
+}
+
+#[tokio::test]
+async fn what_a_keeper_holds_or_may_hold_is_unfinished_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    for (letter, second) in [('a', 1), ('b', 2), ('c', 3), ('d', 4)] {
+        store.session_started(&session(letter, second)).await.unwrap();
+    }
+    store.session_housed(&session_id('b'), House::Keeper).await.unwrap();
+    store.session_housed(&session_id('c'), House::Plain).await.unwrap();
+    store.session_ended(&session_id('d'), &Ending::of(Code::KILLED), at(5)).await.unwrap();
+    let store = open(folder.path()).await;
+    let unfinished = store.unfinished().await.unwrap();
+    assert_eq!(
+        unfinished.iter().map(|row| row.house).collect::<Vec<_>>(),
+        [House::Plain, House::Keeper, House::Unknown]
+    );
+    assert_eq!(ids(unfinished), ['c', 'b', 'a'].map(session_id));
+    assert_eq!(store.end_plain_leftovers(Ending::of(Code::GONE), at(9)).await.unwrap(), 1);
+    assert_eq!(ids(store.unfinished().await.unwrap()), ['b', 'a'].map(session_id));
+}
+
+#[tokio::test]
+async fn what_a_device_may_still_hold_of_ended_sessions_is_known_until_it_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    for (letter, second) in [('a', 1), ('b', 2), ('c', 3), ('d', 4)] {
+        store.session_started(&session(letter, second)).await.unwrap();
+    }
+    store.session_housed(&session_id('b'), House::Keeper).await.unwrap();
+    store.session_housed(&session_id('c'), House::Plain).await.unwrap();
+    assert_eq!(store.unreleased(100).await.unwrap(), [], "none is over");
+    for letter in ['a', 'b', 'c'] {
+        store.session_ended(&session_id(letter), &Ending::of(Code::KILLED), at(5)).await.unwrap();
+    }
+    assert_eq!(ids(store.unreleased(100).await.unwrap()), ['b', 'a'].map(session_id));
+    assert_eq!(ids(store.unreleased(1).await.unwrap()), [session_id('b')]);
+    store.session_released(&session_id('b')).await.unwrap();
+    let store = open(folder.path()).await;
+    assert_eq!(ids(store.unreleased(100).await.unwrap()), [session_id('a')]);
+}
+
+#[tokio::test]
+async fn what_is_unreleased_is_found_by_its_index_among_all_that_ever_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let plan = "EXPLAIN QUERY PLAN SELECT * FROM sessions WHERE ended_us IS NOT NULL AND house <> 'plain'
+                AND NOT released ORDER BY started_us DESC LIMIT 9";
+    let steps = sqlx::query(plan).fetch_all(&store.pool).await.unwrap();
+    let steps: Vec<String> = steps.iter().map(|step| sqlx::Row::get(step, "detail")).collect();
+    assert_eq!(steps, ["SCAN sessions USING INDEX sessions_unreleased"]);
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_store_from_before_there_were_keepers_count_as_plain() {
+    let folder = tempfile::tempdir().unwrap();
+    private_folder(&folder.path().join("data")).unwrap();
+    let options = SqliteConnectOptions::new().filename(folder.path().join("data").join(FILE));
+    let former = SqlitePoolOptions::new().connect_with(options.create_if_missing(true)).await.unwrap();
+    let first = sqlx::migrate!().iter().take(1).cloned().collect();
+    sqlx::migrate::Migrator::with_migrations(first).run(&former).await.unwrap();
+    for (letter, ended) in [('a', None), ('b', Some(micros(at(3))))] {
+        sqlx::query(
+            "INSERT INTO sessions (id, device, device_name, login, person, started_us, ended_us)
+             VALUES ($1, $2, 'pump', 'root', 'demo', $3, $4)",
+        )
+        .bind(session_id(letter).as_str())
+        .bind(DEVICE)
+        .bind(micros(at(1)))
+        .bind(ended)
+        .execute(&former)
+        .await
+        .unwrap();
+    }
+    former.close().await;
+    let store = open(folder.path()).await;
+    let rows = store.sessions(all()).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.house).collect::<Vec<_>>(), [House::Plain; 2]);
+    assert_eq!(store.unreleased(100).await.unwrap(), []);
+    assert_eq!(store.end_plain_leftovers(Ending::of(Code::GONE), at(9)).await.unwrap(), 1);
+    assert_eq!(store.unfinished().await.unwrap(), []);
+    // New ones are not.
+    store.session_started(&session('c', 4)).await.unwrap();
+    assert_eq!(ids(store.unfinished().await.unwrap()), [session_id('c')]);
 }
 
 #[tokio::test]
