@@ -152,6 +152,22 @@ settings! {
         driver_back_within: Duration = "30s";
         /// How long a shell is kept while nobody is attached to it.
         detached_for: Duration = "10m";
+        /// How long after its last attach a browser comes back without a new ticket.
+        resume_for: Duration = "24h";
+        /// How long a session is kept whose device or keeper cannot be reached; then it ends with
+        /// device_lost.
+        adrift_for: Duration = "24h";
+        /// A session in which nobody typed for so long is ended; "0s": never.
+        idle: Duration = "0s";
+        /// The longest that a session may last; "0s": as long as it likes.
+        session_max: Duration = "0s";
+        /// How long before either of these two ends a session its viewers are warned.
+        warning: Duration = "1m";
+        /// The longest wait before the first attempt to take a shell up again; it doubles with each
+        /// further one. Each waits a random part of it, so that many do not come at once.
+        reattach_backoff: Duration = "250ms";
+        /// The longest wait between two such attempts.
+        reattach_backoff_max: Duration = "15s";
         /// How long a stop of the broker may take.
         drain: Duration = "30s";
         /// An actor that fails `limits.restarts` times within this window is given up.
@@ -212,6 +228,30 @@ settings! {
 }
 
 settings! {
+    /// The process on a device that holds a session's shell and outlives the broker.
+    Keeper in "keeper." {
+        /// Whether the keeper is used where a device has one. Without it, a shell ends with the broker.
+        enabled: bool = "true";
+        /// Recent output that a keeper remembers for viewers who come back.
+        ring: ByteSize = "4MiB";
+        /// What happens when that is full and nobody reads. "continue": the program goes on, and the
+        /// oldest output is lost. "hold": the program waits, and nothing is lost.
+        overflow: Overflow = "continue";
+        /// How long a keeper stays while no broker comes to it; then it ends its shell.
+        orphaned_for: Duration = "24h";
+    }
+}
+
+/// What a keeper does when its ring is full and nobody reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// The program goes on; the oldest output is lost.
+    Continue,
+    /// The program waits; nothing is lost.
+    Hold,
+}
+
+settings! {
     /// What the broker writes about itself.
     Log in "log." {
         /// "auto": readable lines on a terminal, JSON for a service. Or "pretty", or "json".
@@ -257,6 +297,7 @@ settings! {
     enroll: Enroll;
     timing: Timing;
     limits: Limits;
+    keeper: Keeper;
     log: Log;
     tracing: Tracing;
 }

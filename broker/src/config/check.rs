@@ -13,7 +13,43 @@ pub(super) fn relations(loaded: &Loaded) -> Result<(), String> {
             return Err(format!("{} must be less than {}.", loaded.told(lower_key), loaded.told(upper_key)));
         }
     }
+    sessions(loaded)?;
     bounds(loaded)
+}
+
+/// What may be nothing: there is no such limit then.
+const MAY_BE_NOTHING: [&str; 2] = ["timing.idle", "timing.session_max"];
+
+/// How long sessions and their keepers are kept.
+fn sessions(loaded: &Loaded) -> Result<(), String> {
+    let (timing, keeper) = (&loaded.config.timing, &loaded.config.keeper);
+    for (key, limit) in MAY_BE_NOTHING.into_iter().zip([timing.idle, timing.session_max]) {
+        if !limit.is_zero() && timing.warning >= limit {
+            return Err(format!("{} must be less than {}.", loaded.told("timing.warning"), loaded.told(key)));
+        }
+    }
+    if timing.reattach_backoff > timing.reattach_backoff_max {
+        return Err(format!(
+            "{} must not be more than {}.",
+            loaded.told("timing.reattach_backoff"),
+            loaded.told("timing.reattach_backoff_max")
+        ));
+    }
+    if timing.adrift_for > keeper.orphaned_for {
+        return Err(format!(
+            "{} must not be more than {}: it would be waited for a shell that its keeper has ended.",
+            loaded.told("timing.adrift_for"),
+            loaded.told("keeper.orphaned_for")
+        ));
+    }
+    if loaded.config.limits.window > keeper.ring {
+        return Err(format!(
+            "{} must not be more than {}: a viewer is sent again from the ring.",
+            loaded.told("limits.window"),
+            loaded.told("keeper.ring")
+        ));
+    }
+    Ok(())
 }
 
 /// Each pair: the first must be less than the second.
@@ -56,9 +92,10 @@ fn demo_is_loopback(loaded: &Loaded) -> Result<(), String> {
 
 fn bounds(loaded: &Loaded) -> Result<(), String> {
     let config = &loaded.config;
-    // A zero in either section is a wait that is over at once, or a thing that never fits.
-    for (key, value) in config.timing.shown().into_iter().chain(config.limits.shown()) {
-        if matches!(value.as_str(), "0" | "\"0s\"" | "\"0B\"") {
+    // A zero in these sections is a wait that is over at once, or a thing that never fits.
+    let (timing, limits, keeper) = (config.timing.shown(), config.limits.shown(), config.keeper.shown());
+    for (key, value) in timing.into_iter().chain(limits).chain(keeper) {
+        if !MAY_BE_NOTHING.contains(&key) && matches!(value.as_str(), "0" | "\"0s\"" | "\"0B\"") {
             return Err(format!("{} must be more than nothing.", loaded.told(key)));
         }
     }
@@ -68,6 +105,13 @@ fn bounds(loaded: &Loaded) -> Result<(), String> {
     }
     if config.timing.certificate > Duration::from_secs(300) {
         return Err(format!("{} must not be more than 5m.", loaded.told("timing.certificate")));
+    }
+    // A keeper is told in whole seconds, and in bytes that fit 32 bits.
+    if config.keeper.orphaned_for < Duration::from_secs(1) {
+        return Err(format!("{} must be at least 1s.", loaded.told("keeper.orphaned_for")));
+    }
+    if u32::try_from(config.keeper.ring.bytes()).is_err() {
+        return Err(format!("{} must be less than 4GiB.", loaded.told("keeper.ring")));
     }
     if config.limits.window > config.limits.ring {
         return Err(format!(

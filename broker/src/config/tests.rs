@@ -160,6 +160,7 @@ fn a_value_of_another_kind_is_refused_with_what_is_expected() {
         ("listen=localhost", "must be an address and a port, like 127.0.0.1:8080 or [::1]:8080"),
         ("enroll.mode=open", "must be one of: automatic, closed"),
         ("log.format=xml", "must be one of: auto, pretty, json"),
+        ("keeper.overflow=drop", "must be one of: continue, hold"),
     ] {
         let (key, value) = set.split_once('=').unwrap();
         assert_eq!(refusal(with_set(&[set])), format!("{key} = {value:?} (--set) cannot be used: it {why}."));
@@ -197,12 +198,52 @@ fn settings_that_contradict_each_other_are_refused_with_both_keys_and_values() {
             "limits.window = \"2MiB\" (--set) must not be more than limits.ring = \"1MiB\" (default): a viewer",
         ),
         ("name=", "name = \"\" (--set) must have 1 to 64 printable characters."),
+        (
+            "timing.reattach_backoff=16s",
+            "timing.reattach_backoff = \"16s\" (--set) must not be more than timing.reattach_backoff_max = \"15s\" (default).",
+        ),
+        (
+            "timing.adrift_for=25h",
+            "timing.adrift_for = \"1day 1h\" (--set) must not be more than keeper.orphaned_for = \"1day\" (default): it",
+        ),
+        (
+            "keeper.ring=128KiB",
+            "limits.window = \"256KiB\" (default) must not be more than keeper.ring = \"128KiB\" (--set): a viewer",
+        ),
+        (
+            "timing.idle=1m",
+            "timing.warning = \"1m\" (default) must be less than timing.idle = \"1m\" (--set).",
+        ),
+        (
+            "timing.session_max=30s",
+            "timing.warning = \"1m\" (default) must be less than timing.session_max = \"30s\" (--set).",
+        ),
+        ("timing.warning=0s", "timing.warning = \"0s\" (--set) must be more than nothing."),
+        ("timing.adrift_for=0s", "timing.adrift_for = \"0s\" (--set) must be more than nothing."),
+        ("keeper.ring=0B", "limits.window = \"256KiB\" (default) must not be more than keeper.ring = \"0B\""),
+        ("keeper.orphaned_for=0s", "timing.adrift_for = \"1day\" (default) must not be more than keeper"),
+        ("keeper.ring=4GiB", "keeper.ring = \"4GiB\" (--set) must be less than 4GiB."),
         ("limits.mailbox=0", "limits.mailbox = 0 (--set) must be more than nothing."),
         ("timing.hello=0s", "timing.hello = \"0s\" (--set) must be more than nothing."),
     ] {
         let text = refusal(with_set(&[set]));
         assert!(text.starts_with(words), "{set}: {text}");
     }
+}
+
+#[test]
+fn a_keeper_is_told_in_whole_seconds() {
+    let text = refusal(with_set(&["timing.adrift_for=500ms", "keeper.orphaned_for=500ms"]));
+    assert_eq!(text, "keeper.orphaned_for = \"500ms\" (--set) must be at least 1s.");
+}
+
+#[test]
+fn a_session_may_be_without_limits_and_with_limits_that_leave_time_for_a_warning() {
+    assert!(with_set(&["timing.idle=0s", "timing.session_max=0s", "timing.warning=10h"]).is_ok());
+    let config =
+        with_set(&["timing.idle=61s", "timing.session_max=8h", "keeper.overflow=hold"]).unwrap().config;
+    assert_eq!(config.timing.session_max, Duration::from_secs(8 * 3600));
+    assert_eq!(config.keeper.overflow, Overflow::Hold);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{EnrollMode, LogFormat};
+use super::{EnrollMode, LogFormat, Overflow};
 
 /// A value as a layer gave it.
 #[derive(Debug, Clone)]
@@ -207,6 +207,7 @@ macro_rules! words {
 }
 
 words!(EnrollMode { "automatic" => Automatic, "closed" => Closed });
+words!(Overflow { "continue" => Continue, "hold" => Hold });
 words!(LogFormat { "auto" => Auto, "pretty" => Pretty, "json" => Json });
 
 #[cfg(test)]
