@@ -1,7 +1,8 @@
 //! The composition root: starts the parts in their order, and takes them apart in the other.
 //!
-//! On SIGTERM or SIGINT: nothing new is taken (`/readyz` says so), sessions are ended and agents
-//! told when to come back, the sockets close, the store is closed; all within `timing.drain`.
+//! On SIGTERM or SIGINT: nothing new is taken (`/readyz` says so), sessions are left to the next
+//! broker (those that no keeper holds are ended), browsers and agents are told when to come back, the
+//! sockets close, the store is closed; all within `timing.drain`.
 //! A second signal ends the process at once.
 
 use std::fs::File;
@@ -96,7 +97,7 @@ impl App {
     }
 
     async fn take_apart(&self) {
-        // Sessions first: their endings still reach the devices and the browsers.
+        // Sessions first: their farewells still reach the devices and the browsers.
         self.parts.sessions.drain().await;
         self.parts.devices.drain().await;
         self.server.stop(true).await;

@@ -3,9 +3,11 @@
 //! - [`Kit`]: devices, sessions and users over a store in a temporary folder
 //! - [`agent`]: an agent on a socket that is two channels, with the real link machine
 //! - [`sshd`]: a real SSH server at the end of a stream, which does as it is told
+//! - [`keeper`]: keepers on the device, which outlive every connection
 //! - [`browser`]: a browser's end of a terminal socket
 //! - [`stop_clock`]: time stands still but for `tokio::time::advance`
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::user::{UserParts, Users};
 
 pub mod agent;
 pub mod browser;
+pub mod keeper;
 pub mod sshd;
 
 /// The install key of every [`Kit`].
@@ -45,7 +48,7 @@ pub struct Kit {
     pub sessions: Sessions,
     /// Its users.
     pub users: Users,
-    folder: tempfile::TempDir,
+    folder: Rc<tempfile::TempDir>,
 }
 
 impl Kit {
@@ -57,8 +60,18 @@ impl Kit {
     /// With settings of the test's own.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("install_key"), format!("{INSTALL_KEY}\n")).unwrap();
+        Self::begin(Rc::new(folder), change).await
+    }
+
+    /// Another broker process over the same folder. The first may be dead, or not know that it is
+    /// to be.
+    pub async fn successor(&self) -> Self {
+        Self::begin(self.folder.clone(), |_| ()).await
+    }
+
+    async fn begin(folder: Rc<tempfile::TempDir>, change: impl FnOnce(&mut Config)) -> Self {
         let install_key = folder.path().join("install_key");
-        std::fs::write(&install_key, format!("{INSTALL_KEY}\n")).unwrap();
         let mut config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
         config.enroll.install_key_file = Some(install_key);
         change(&mut config);

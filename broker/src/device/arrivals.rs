@@ -8,26 +8,26 @@ use tokio::sync::oneshot;
 /// Below so many waiters nobody looks for those who have given up.
 const SWEEP_FROM: usize = 64;
 
-/// Those who wait. Each is told by a channel of its own; whoever does not want to know any more
+/// Those who wait, and are told `T`. Each is told by a channel of its own; whoever does not want to know any more
 /// drops its end.
 #[derive(Debug)]
-pub struct Arrivals {
+pub struct Arrivals<T> {
     count_max: usize,
-    waiting: HashMap<DeviceId, Vec<oneshot::Sender<()>>>,
+    waiting: HashMap<DeviceId, Vec<oneshot::Sender<T>>>,
     count: usize,
     /// When there are so many, those who have given up are swept out: twice as many as were left
     /// the last time, so that a sweep costs each waiter no more than its own wait did.
     sweep_at: usize,
 }
 
-impl Arrivals {
+impl<T: Clone> Arrivals<T> {
     /// At most `count_max` may wait.
     pub fn new(count_max: usize) -> Self {
         Self { count_max, waiting: HashMap::new(), count: 0, sweep_at: SWEEP_FROM.min(count_max) }
     }
 
     /// Somebody waits for that device. With too many waiting, the answer is closed at once.
-    pub fn wait_for(&mut self, device: DeviceId) -> oneshot::Receiver<()> {
+    pub fn wait_for(&mut self, device: DeviceId) -> oneshot::Receiver<T> {
         if self.count >= self.sweep_at {
             self.sweep();
         }
@@ -39,13 +39,13 @@ impl Arrivals {
         told
     }
 
-    /// That device has a link.
-    pub fn arrived(&mut self, device: &DeviceId) {
+    /// That device has a link; `news` is told to each.
+    pub fn arrived(&mut self, device: &DeviceId, news: &T) {
         let waiting = self.waiting.remove(device).unwrap_or_default();
         self.count -= waiting.len();
         for tell in waiting {
             // Whoever has given up does not want to know.
-            let _ = tell.send(());
+            let _ = tell.send(news.clone());
         }
     }
 
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn an_arrival_tells_those_who_wait_for_that_device_and_nobody_else() {
-        let mut arrivals = Arrivals::new(10);
+        let mut arrivals = Arrivals::<()>::new(10);
         let [mut one, mut two] = [arrivals.wait_for(device('a')), arrivals.wait_for(device('a'))];
         let mut other = arrivals.wait_for(device('b'));
-        arrivals.arrived(&device('a'));
+        arrivals.arrived(&device('a'), &());
         assert_eq!((one.try_recv(), two.try_recv()), (Ok(()), Ok(())));
         assert_eq!(other.try_recv(), Err(TryRecvError::Empty));
         assert_eq!(arrivals.count, 1);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn those_who_have_given_up_are_swept_out_and_those_who_wait_stay() {
-        let mut arrivals = Arrivals::new(100_000);
+        let mut arrivals = Arrivals::<()>::new(100_000);
         let mut patient = arrivals.wait_for(device('a'));
         for _ in 0..10_000 {
             drop(arrivals.wait_for(device('b')));
@@ -90,13 +90,13 @@ mod tests {
         }
         assert!(arrivals.count <= 2 * SWEEP_FROM, "{}", arrivals.count);
         assert_eq!(patient.try_recv(), Err(TryRecvError::Empty));
-        arrivals.arrived(&device('a'));
+        arrivals.arrived(&device('a'), &());
         assert_eq!(patient.try_recv(), Ok(()));
     }
 
     #[test]
     fn no_more_wait_than_may_and_a_place_that_was_given_up_is_free_again() {
-        let mut arrivals = Arrivals::new(3);
+        let mut arrivals = Arrivals::<()>::new(3);
         let mut waiting: Vec<_> = (0..3).map(|_| arrivals.wait_for(device('a'))).collect();
         assert_eq!(arrivals.wait_for(device('a')).try_recv(), Err(TryRecvError::Closed));
         waiting.pop();

@@ -44,7 +44,7 @@ pub struct DeviceDirectory {
     parts: DeviceParts,
     roster: Roster,
     links: HashMap<DeviceId, Entry>,
-    arrivals: Arrivals,
+    arrivals: Arrivals<ArbiterHandle>,
     failures: HashMap<DeviceId, Restarts>,
     policy: Policy,
 }
@@ -157,7 +157,7 @@ impl DeviceDirectory {
             entry.clock_ahead = arrived.proved.clock_ahead;
             entry.keeper = arrived.proved.keeper;
             if entry.has_link() {
-                self.arrivals.arrived(&device);
+                self.arrivals.arrived(&device, &entry.place);
             }
         }
         let resumed = attach == Attach::Resumed;
@@ -231,9 +231,9 @@ impl Handler<Open> for DeviceDirectory {
     }
 }
 
-/// Somebody waits until that device has a link. Closed: too many wait.
+/// Somebody waits until that device has a link, and is told where it lives. Closed: too many wait.
 #[derive(Message)]
-#[rtype(result = "oneshot::Receiver<()>")]
+#[rtype(result = "oneshot::Receiver<ArbiterHandle>")]
 pub struct Arrival(pub DeviceId);
 
 impl Handler<Arrival> for DeviceDirectory {
@@ -241,8 +241,8 @@ impl Handler<Arrival> for DeviceDirectory {
 
     fn handle(&mut self, Arrival(device): Arrival, _: &mut Self::Context) -> Self::Result {
         let arrival = self.arrivals.wait_for(device.clone());
-        if self.links.get(&device).is_some_and(Entry::has_link) {
-            self.arrivals.arrived(&device);
+        if let Some(entry) = self.links.get(&device).filter(|entry| entry.has_link()) {
+            self.arrivals.arrived(&device, &entry.place);
         }
         MessageResult(arrival)
     }

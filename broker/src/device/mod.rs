@@ -82,7 +82,6 @@ pub struct Opened {
     pub clock: i64,
     /// Where its agent's program is, if it keeps shells: an absolute path on the device, of the
     /// newest greeting.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
     pub keeper: Option<String>,
 }
 
@@ -160,14 +159,12 @@ impl Devices {
     }
 
     /// Waits until that device has a link over which a stream can be opened; at once, if it has.
-    /// With more waiting than there may be sessions, or without a directory, the wait is over
-    /// early: whoever then tries to open a stream is told.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
-    pub async fn arrival(&self, device: &DeviceId) {
-        if let Ok(arrival) = self.directory.send(directory::Arrival(device.clone())).await {
-            // Closed: given up by the directory.
-            let _ = arrival.await;
-        }
+    /// Says where the link lives. With more waiting than there may be sessions, or without a
+    /// directory, the wait is over early: whoever then tries to open a stream is told.
+    pub async fn arrival(&self, device: &DeviceId) -> Option<ArbiterHandle> {
+        let arrival = self.directory.send(directory::Arrival(device.clone())).await.ok()?;
+        // Closed: given up by the directory.
+        arrival.await.ok()
     }
 
     /// Ends the link of a device that was forgotten.

@@ -421,7 +421,7 @@ async fn a_stream_tells_where_the_keeper_is_and_a_newer_greeting_counts() {
 /// Waits for a device beside the test; done when it is finished.
 fn waits_for(kit: &Kit, agent: &Agent) -> actix_rt::task::JoinHandle<()> {
     let (devices, id) = (kit.devices.clone(), agent.id());
-    actix_rt::spawn(async move { devices.arrival(&id).await })
+    actix_rt::spawn(async move { drop(devices.arrival(&id).await) })
 }
 
 #[actix::test]

@@ -4,6 +4,7 @@
 //! - `route`: how a line of it becomes a resource, and the check of who may call it
 //! - `guard`: what every request passes first (host, origin, sizes) and every answer last (headers)
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
+//! - `faults`: failures on purpose, in a broker that was started for that
 //! - `probe`, `me`, `devices`, `sessions`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
@@ -30,6 +31,7 @@ mod answer;
 mod assets;
 mod body;
 mod devices;
+mod faults;
 mod guard;
 mod me;
 mod openapi;
@@ -64,6 +66,10 @@ fn routes(r: &mut Routes) {
     r.at("/api/v1/sessions/{id}").get(Person, sessions::show).delete(Person, sessions::kill);
     r.at("/api/v1/sessions/{id}/tickets").post(Person, sessions::ticket);
     r.at("/api/v1/sessions/{id}/terminal").get(Person, sockets::terminal);
+
+    if faults::allowed() {
+        r.at("/api/v1/test/panic/{id}").post(Local, faults::panic);
+    }
 
     // An agent proves who it is in its greeting, inside the socket.
     r.at("/agent/v1/link").get(Program, sockets::link);

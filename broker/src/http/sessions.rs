@@ -17,8 +17,8 @@ use super::guard::RequestId;
 use super::route::Person;
 use crate::metrics::KilledBy;
 use crate::problem::Problem;
-use crate::session::{NewSession, SessionState, SessionView, StepTime};
-use crate::store::{SessionFilter, SessionRow, SessionsOf};
+use crate::session::{Keeping, NewSession, SessionState, SessionView, StepTime};
+use crate::store::{House, SessionFilter, SessionRow, SessionsOf};
 
 /// A list is not longer than this: beyond it, nobody reads.
 const LISTED_MAX: u32 = 500;
@@ -36,7 +36,8 @@ pub(super) struct Session {
     login: String,
     /// Who asked for it.
     person: String,
-    /// `connecting`, `live`, `detached` (nobody is attached), `device_away` or `ended`.
+    /// `connecting`, `live`, `detached` (nobody is attached), `device_away`, `adrift` (the shell is
+    /// believed to be kept on its device, and cannot be reached for now) or `ended`.
     state: &'static str,
     started: String,
     ended: Option<String>,
@@ -45,6 +46,8 @@ pub(super) struct Session {
     /// How many are attached.
     viewers: usize,
     command: Option<String>,
+    /// Whether a keeper on the device has the shell, so that it outlives the broker; `null`: not known yet.
+    kept: Option<bool>,
     /// How long the steps of its set-up took.
     steps: Vec<StepBody>,
 }
@@ -358,18 +361,17 @@ fn of_view(view: SessionView) -> Session {
         device_name: view.device_name,
         login: view.login,
         person: view.person,
-        state: match view.state {
-            SessionState::Connecting => "connecting",
-            SessionState::Live => "live",
-            SessionState::Detached => "detached",
-            SessionState::DeviceAway => "device_away",
-            SessionState::Ended => "ended",
-        },
+        state: view.state.label(),
         started: time(view.started),
         ended: view.ended.map(time),
         ending: view.ending,
         viewers: view.viewers,
         command: view.command,
+        kept: match view.keeping {
+            Keeping::Unknown | Keeping::Asked => None,
+            Keeping::Kept | Keeping::Released => Some(true),
+            Keeping::Plain => Some(false),
+        },
         steps: view.steps.into_iter().map(|StepTime { step, ms }| StepBody { step, ms }).collect(),
     }
 }
@@ -381,13 +383,18 @@ fn of_row(row: SessionRow) -> Session {
         device_name: row.device_name,
         login: row.login,
         person: row.person,
-        // A row without an end has an actor; that it was not asked means it is about to end.
-        state: "ended",
+        // A row without an end that no actor tells of is the next broker's.
+        state: if row.ended.is_some() { "ended" } else { SessionState::Adrift.label() },
         started: time(row.started),
         ended: row.ended.map(time),
         ending: row.ending,
         viewers: 0,
         command: row.command,
+        kept: match row.house {
+            House::Unknown => None,
+            House::Keeper => Some(true),
+            House::Plain => Some(false),
+        },
         steps: Vec::new(),
     }
 }

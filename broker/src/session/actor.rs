@@ -1,39 +1,45 @@
 //! `SshSession`: one shell of one person on one device, and everybody who looks at it.
 //!
-//! It owns the terminal's host (output ring, viewers' cursors, input offsets), the emulator that
-//! rebuilds the screen for those who come back, and the SSH client. It lives on the arbiter that
-//! drives its device's link: a keystroke changes threads once, between the browser's socket and
-//! here, and its echo once on the way back.
+//! It owns the way to the shell (the SSH client) and whoever is attached. Of a shell that a keeper
+//! holds it has nothing else, so that nothing is lost with it: when the way breaks, or this actor
+//! fails, the shell is taken up again. Of a plain shell it is the host: output ring, viewers'
+//! cursors, input offsets, and the emulator that rebuilds the screen for those who come back.
 //!
-//! Output is pulled: a frame is cut from the ring when the viewer's socket has room for it, so
-//! that nothing waits where a kill, or a Ctrl-C's echo, could not overtake it.
+//! It lives on the arbiter that drives its device's link: a keystroke changes threads once, between
+//! the browser's socket and here, and its echo once on the way back. Output is pulled: a frame is
+//! taken when the viewer's socket has room for it, so that a kill overtakes what waits.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, StreamHandler};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
 use bytes::Bytes;
 use futures_util::stream;
 use moorline_screen::Screen;
 use moorline_wire::term::frame::Step;
-use moorline_wire::term::{Host, HostConfig, HostInput, HostOutput, ViewerId};
+use moorline_wire::term::{HostOutput, ViewerId};
 use moorline_wire::{Code, Ending};
 use tokio::sync::{mpsc, watch};
 use tracing::{Span, error, info, info_span, warn};
 
 use super::gauges::Gauges;
-use super::ssh::{FromShell, Plan, Shell};
-use super::state::{Input, Limits, Output, Phase, Session, Way};
-use super::{SessionParts, SessionState, SessionView, StepTime};
+use super::house::House;
+use super::ready::{Ready, Wish};
+use super::ssh::{FromShell, Program, Shell};
+use super::state::{self, Input, Output, Phase, Session, Way};
+use super::{SessionParts, SessionState, SessionView, StepTime, settings};
 use crate::clock::{Deadline, now, wall};
-use crate::device::{Leg, Opened, Presence};
+use crate::device::{Leg, Presence};
 use crate::metrics::{Direction, KilledBy};
 use crate::problem::Problem;
 use viewers::{Away, Viewer};
 
+mod keeper;
 mod viewers;
 
+pub use keeper::Written;
 pub use viewers::{Hello, Join};
 
 /// What a session is started with.
@@ -42,20 +48,36 @@ pub struct Start {
     pub parts: SessionParts,
     /// What it looks like at first.
     pub view: watch::Sender<SessionView>,
-    /// The stream to the device's sshd.
-    pub opened: Opened,
-    /// What to log in to.
-    pub plan: Plan,
+    /// What is wanted.
+    pub wish: Wish,
+    /// How it begins.
+    pub begin: Begin,
+}
+
+/// How a session begins.
+pub enum Begin {
+    /// It was just asked for.
+    Fresh(Box<Ready>),
+    /// Its shell is there already, or may be: a former process or actor had it.
+    Again(state::Shell),
 }
 
 /// One session.
 pub struct SshSession {
     state: Session,
-    host: Host,
+    house: House,
+    /// Of a plain shell.
     screen: Screen,
+    wish: Wish,
     shell: Option<Shell>,
+    /// Counts the connections to the device: what one of them says is of no interest to the next.
+    connection: u64,
+    /// Fences brokers, and connections, of this session from each other.
+    epoch: keeper::Epoch,
+    /// Waits for the device, to take the shell up again.
+    reopening: Option<SpawnHandle>,
     /// Taken by `started`.
-    to_start: Option<(Opened, Plan)>,
+    to_start: Option<Box<Ready>>,
     viewers: BTreeMap<ViewerId, Viewer>,
     last_viewer: u64,
     /// When who is away went, by the key of the tab.
@@ -71,32 +93,35 @@ pub struct SshSession {
 impl SshSession {
     /// A session whose set-up begins when it is started.
     pub fn new(start: Start) -> Self {
-        let Start { parts, view, opened, plan } = start;
-        let (timing, limits) = (&parts.config.timing, &parts.config.limits);
-        let session_limits = Limits {
-            setup: timing.ssh_handshake,
-            login: timing.ssh_auth,
-            shell: timing.ssh_channel,
-            detached_for: timing.detached_for,
-            device_kept: timing.link_resume_within,
-            linger: timing.ticket,
+        let Start { parts, view, wish, begin } = start;
+        let limits = settings::limits(&parts.config);
+        let age = wall().duration_since(view.borrow().started);
+        let plain = |ready: &Ready| matches!(ready.plan.program, Program::Plain(_));
+        let (state, to_start) = match begin {
+            Begin::Fresh(ready) => {
+                let shell = if plain(&ready) { state::Shell::Plain } else { state::Shell::Unknown };
+                (Session::new(limits, shell, now()), Some(ready))
+            }
+            Begin::Again(shell) => {
+                let age = Duration::try_from(age).unwrap_or_default();
+                (Session::revived(limits, shell, now(), age), None)
+            }
         };
-        let window = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-        let host_config = HostConfig {
-            ring_bytes: limits.ring.bytes(),
-            window: window(limits.window.bytes()),
-            in_window: window(limits.in_window.bytes()),
-            viewers_max: limits.viewers_per_session,
-            driver_back_within: timing.driver_back_within,
-            ..HostConfig::default()
+        let house = match state.shell() {
+            state::Shell::Plain => House::ours(settings::host(&parts.config), wish.size, now()),
+            state::Shell::Unknown | state::Shell::Kept => settings::keeper_house(&parts.config),
         };
         let gauges = Gauges::new(parts.metrics.clone());
         Self {
-            state: Session::new(session_limits, now()),
-            host: Host::new(host_config, plan.size, now()),
-            screen: Screen::new(plan.size.cols, plan.size.rows),
+            state,
+            house,
+            screen: Screen::new(wish.size.cols, wish.size.rows),
+            wish,
             shell: None,
-            to_start: Some((opened, plan)),
+            connection: 0,
+            epoch: keeper::Epoch::default(),
+            reopening: None,
+            to_start,
             viewers: BTreeMap::new(),
             last_viewer: 0,
             away: Away::default(),
@@ -118,25 +143,27 @@ impl SshSession {
         loop {
             if let Some(output) = self.state.poll_output() {
                 self.perform(output, ctx);
-            } else if let Some(output) = self.host.poll_output() {
-                self.perform_for_host(output, ctx);
+            } else if let Some(output) = self.house.poll_output() {
+                self.perform_for_house(output, ctx);
+            } else if let Some(news) = self.house.poll_news() {
+                self.keeper_said(news, ctx);
             } else {
                 break;
             }
         }
         self.publish();
-        let next = [self.state.poll_timeout(), self.host.poll_timeout()].into_iter().flatten().min();
+        let next = [self.state.poll_timeout(), self.house.poll_timeout()].into_iter().flatten().min();
         self.deadline.arm(ctx, next, |session, ctx| {
             session.deadline.passed();
             session.state.handle_timeout(now());
-            session.host.handle_timeout(now());
+            session.house.handle_timeout(now());
             session.drive(ctx);
         });
     }
 
     fn perform(&mut self, output: Output, ctx: &mut Context<Self>) {
         match output {
-            Output::Tell(control) => self.host.handle(now(), HostInput::Tell(control)),
+            Output::Tell(control) => self.house.tell(now(), control),
             Output::Took(step, took) => {
                 self.step = step_after(step);
                 self.parts.metrics.setup_step(step, took);
@@ -148,29 +175,43 @@ impl SshSession {
                 self.parts.metrics.gap(time);
                 self.parts.metrics.session_resumed("device");
             }
-            Output::End(ending) => self.end(ending),
+            Output::WasAdrift(time) => {
+                self.parts.metrics.gap(time);
+                self.parts.metrics.session_resumed("keeper");
+                info!(session = %self.wish.session, ms = time.as_millis(), "shell was taken up again");
+            }
+            Output::CutOff => self.cut_off(),
+            Output::Reopen(wait) => self.reopen(wait, ctx),
+            Output::End(ending) => self.end(ending, ctx),
+            Output::Leave => self.leave(ctx),
             Output::Stop => ctx.stop(),
         }
     }
 
-    /// The shell is cut before anybody is told: what it still says does not count.
-    fn end(&mut self, ending: Ending) {
-        self.shell = None;
+    /// The shell is cut before anybody is told: what it still says does not count. But a keeper whose
+    /// program has ended still has the rest of the output for whoever is attached.
+    fn end(&mut self, ending: Ending, ctx: &mut Context<Self>) {
+        let by_itself = ending.code == Code::EXITED && self.house.is_kept();
+        if !by_itself {
+            self.shell = None;
+        }
+        if let Some(reopening) = self.reopening.take() {
+            ctx.cancel_future(reopening);
+        }
         self.to_start = None;
         self.step = Span::none();
-        info!(session = %self.view.borrow().id, ending = %ending.code, "session ended");
-        self.host.handle(now(), HostInput::Ended(ending.clone()));
+        info!(session = %self.wish.session, ending = %ending.code, "session ended");
+        self.house.ended(now(), ending.clone());
         self.view.send_modify(|view| {
             view.ended = Some(wall());
             view.ending = Some(ending);
         });
     }
 
-    fn perform_for_host(&mut self, output: HostOutput, ctx: &mut Context<Self>) {
+    fn perform_for_house(&mut self, output: HostOutput, ctx: &mut Context<Self>) {
         match output {
             HostOutput::Transmit(viewer) => self.transmit(viewer, ctx),
             HostOutput::ToShell(bytes) => {
-                self.parts.metrics.bytes(Direction::Input, bytes.len());
                 if let Some(shell) = &self.shell {
                     shell.input(&bytes);
                 }
@@ -213,9 +254,7 @@ impl SshSession {
         let mut bytes = Vec::new();
         self.on_screen(|screen| bytes = screen.snapshot());
         let (cols, rows) = self.screen.size();
-        let offset = self.host.head();
-        let bytes = Bytes::from(bytes);
-        self.host.handle(now(), HostInput::Snapshot { offset, cols, rows, bytes });
+        self.house.snapshot(now(), cols, rows, Bytes::from(bytes));
     }
 
     /// The emulator reads whatever a device writes. Should that ever make it panic, the session
@@ -223,9 +262,9 @@ impl SshSession {
     fn on_screen(&mut self, work: impl FnOnce(&mut Screen)) {
         let screen = &mut self.screen;
         if std::panic::catch_unwind(AssertUnwindSafe(|| work(screen))).is_err() {
-            error!(session = %self.view.borrow().id, "terminal emulator panicked, its screen starts anew");
-            let size = self.host.size();
-            self.screen = Screen::new(size.cols, size.rows);
+            error!(session = %self.wish.session, "terminal emulator panicked, its screen starts anew");
+            let (cols, rows) = self.screen.size();
+            self.screen = Screen::new(cols, rows);
         }
     }
 
@@ -234,6 +273,7 @@ impl SshSession {
         let viewers = self.viewers.len();
         let state = match (self.state.phase(), self.state.way()) {
             (Phase::Over, _) => SessionState::Ended,
+            _ if self.state.is_adrift() => SessionState::Adrift,
             (_, Way::Broken) => SessionState::DeviceAway,
             (Phase::Live, _) if viewers == 0 => SessionState::Detached,
             (Phase::Live, _) => SessionState::Live,
@@ -263,37 +303,48 @@ impl Actor for SshSession {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some((opened, plan)) = self.to_start.take() {
-            let (tell, told) = mpsc::unbounded_channel();
-            ctx.add_stream(legs(opened.leg));
-            ctx.add_stream(stream::unfold(
-                told,
-                |mut told| async move { told.recv().await.map(|e| (e, told)) },
-            ));
-            self.shell = Some(Shell::start(opened.stream, plan, tell));
+        if let Some(ready) = self.to_start.take() {
+            self.connect(*ready, ctx);
         }
         self.happened(Input::Done(Step::Broker), ctx);
     }
 }
 
+impl SshSession {
+    /// Begins a connection to the device. What a former one still says is not heard.
+    fn connect(&mut self, Ready { opened, plan }: Ready, ctx: &mut Context<Self>) {
+        self.connection += 1;
+        let number = self.connection;
+        let (tell, told) = mpsc::unbounded_channel();
+        ctx.add_stream(legs(number, opened.leg));
+        ctx.add_stream(stream::unfold(told, move |mut told| async move {
+            told.recv().await.map(|event| (OnShell(number, event), told))
+        }));
+        self.shell = Some(Shell::start(opened.stream, plan, tell));
+    }
+}
+
 /// How the way to the device is: at first, whenever it changes, and when there is none any more.
-fn legs(leg: watch::Receiver<Leg>) -> impl futures_util::Stream<Item = OnLeg> {
-    stream::unfold((Some(leg), true), |(leg, first)| async move {
+fn legs(number: u64, leg: watch::Receiver<Leg>) -> impl futures_util::Stream<Item = OnLeg> {
+    stream::unfold((Some(leg), true), move |(leg, first)| async move {
         let mut leg = leg?;
         if !first && leg.changed().await.is_err() {
-            return Some((OnLeg(None), (None, false)));
+            return Some((OnLeg(number, None), (None, false)));
         }
         let now = *leg.borrow_and_update();
-        Some((OnLeg(Some(now)), (Some(leg), false)))
+        Some((OnLeg(number, Some(now)), (Some(leg), false)))
     })
 }
 
-struct OnLeg(Option<Leg>);
+struct OnLeg(u64, Option<Leg>);
 
 impl StreamHandler<OnLeg> for SshSession {
-    fn handle(&mut self, OnLeg(leg): OnLeg, ctx: &mut Self::Context) {
+    fn handle(&mut self, OnLeg(number, leg): OnLeg, ctx: &mut Self::Context) {
+        if number != self.connection {
+            return;
+        }
         if let Some(rtt) = leg.and_then(|leg| leg.rtt) {
-            self.host.set_device_rtt(rtt);
+            self.house.set_device_rtt(rtt);
         }
         let way = match leg.map(|leg| leg.presence) {
             Some(Presence::Online) => Way::Steady,
@@ -310,22 +361,25 @@ impl StreamHandler<OnLeg> for SshSession {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl StreamHandler<FromShell> for SshSession {
-    fn handle(&mut self, event: FromShell, ctx: &mut Self::Context) {
+struct OnShell(u64, FromShell);
+
+impl StreamHandler<OnShell> for SshSession {
+    fn handle(&mut self, OnShell(number, event): OnShell, ctx: &mut Self::Context) {
         // Cut off: nothing that still comes is the session's.
-        if self.shell.is_none() {
+        if self.shell.is_none() || number != self.connection {
             return;
         }
         let input = match event {
             FromShell::Output(bytes) => return self.output(bytes, ctx),
             FromShell::InputTaken(total) => {
-                self.host.handle(now(), HostInput::InputTaken { total });
+                self.house.input_taken(now(), total);
                 return self.drive(ctx);
             }
+            FromShell::Housed { kept } => return self.housed(kept, ctx),
             FromShell::Step(step) => Input::Done(step),
             FromShell::Exited(exit) => Input::Exited(exit),
             FromShell::Failed(problem) => {
-                warn!(session = %self.view.borrow().id, cause = problem.chain(), "ssh failed");
+                warn!(session = %self.wish.session, cause = problem.chain(), "ssh failed");
                 Input::Failed(problem.ending())
             }
             FromShell::HostKeyChanged(shown) => self.host_key_changed(shown, ctx),
@@ -339,17 +393,19 @@ impl StreamHandler<FromShell> for SshSession {
 impl SshSession {
     fn output(&mut self, bytes: Bytes, ctx: &mut Context<Self>) {
         self.parts.metrics.bytes(Direction::Output, bytes.len());
-        self.on_screen(|screen| screen.feed(&bytes));
+        if !self.house.is_kept() {
+            self.on_screen(|screen| screen.feed(&bytes));
+        }
         if let Some(shell) = &self.shell {
             shell.taken(bytes.len());
         }
-        self.host.handle(now(), HostInput::Output(bytes));
+        self.house.shell_said(now(), bytes);
         self.drive(ctx);
     }
 
     /// The key is written down, so that an administrator can look at it and accept it.
     fn host_key_changed(&mut self, shown: String, ctx: &mut Context<Self>) -> Input {
-        let device = self.view.borrow().device.clone();
+        let device = self.wish.device.clone();
         warn!(%device, "device shows another host key than the pinned ones");
         let store = self.parts.store.clone();
         let offered = crate::device::normal_host_key(&shown).into_iter().collect();
@@ -393,12 +449,10 @@ impl Handler<EndIt> for SshSession {
 }
 
 /// Fails on purpose, so that a test sees what else fails.
-#[cfg(test)]
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct PanicNow;
 
-#[cfg(test)]
 impl Handler<PanicNow> for SshSession {
     type Result = ();
 

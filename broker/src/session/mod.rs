@@ -1,8 +1,9 @@
 //! Sessions: one shell of one person on one device each, from being asked for to its ending.
 //!
-//! [`Sessions`] is the handle, and the only way in. Behind it: `supervisor` starts sessions and
-//! writes their endings down, `actor` holds one session and its viewers, `ssh` is its SSH client
-//! and `gate` the back-pressure under it, `state` holds the decisions. Sessions know no HTTP.
+//! [`Sessions`] is the handle, and the only way in. Behind it: `supervisor` starts sessions, takes
+//! them up again and writes their endings down, `actor` holds one session and its viewers, `ssh` is
+//! its SSH client and `gate` the back-pressure under it, `house` carries messages to the keeper or is
+//! the host of a plain shell, `state` holds the decisions. Sessions know no HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,11 @@ use supervisor::SessionSupervisor;
 mod actor;
 mod gate;
 mod gauges;
+mod house;
+#[cfg(test)]
+mod kept_tests;
+mod ready;
+mod settings;
 mod ssh;
 mod state;
 mod supervisor;
@@ -35,6 +41,11 @@ mod supervisor;
 mod tests;
 
 pub use actor::Hello;
+
+/// Whoever wants to attach waits so often, so long, for an actor that is started anew; then they
+/// are told to come again.
+const STARTED_ANEW_TRIES: u32 = 40;
+const STARTED_ANEW_EVERY: Duration = Duration::from_millis(50);
 
 /// What sessions need.
 #[derive(Clone)]
@@ -79,6 +90,8 @@ pub enum SessionState {
     Detached,
     /// The device's link is broken and may come back.
     DeviceAway,
+    /// The shell is believed to be kept on its device, and cannot be reached for now.
+    Adrift,
     /// It is over.
     Ended,
 }
@@ -91,6 +104,7 @@ impl SessionState {
             SessionState::Live => "live",
             SessionState::Detached => "detached",
             SessionState::DeviceAway => "device_away",
+            SessionState::Adrift => "adrift",
             SessionState::Ended => "ended",
         }
     }
@@ -132,6 +146,23 @@ pub struct SessionView {
     pub viewers: usize,
     /// The steps of its set-up that are over.
     pub steps: Vec<StepTime>,
+    /// What its device holds of it.
+    pub keeping: Keeping,
+}
+
+/// What a device holds of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeping {
+    /// Nobody has asked it yet.
+    Unknown,
+    /// It was asked to start a keeper, and has not answered.
+    Asked,
+    /// A keeper has the shell.
+    Kept,
+    /// The SSH connection has the shell: it ends with it.
+    Plain,
+    /// Nothing any more.
+    Released,
 }
 
 /// The sessions: the only way to them. Cheap to clone.
@@ -172,10 +203,15 @@ impl Sessions {
             let row = self.parts.store.session(id).await?;
             return row.map(|_| false).ok_or_else(|| Problem::new(Code::UNKNOWN));
         };
-        let Some(session) = found.session else { return Ok(false) };
         let end = actor::EndIt::Kill { by: by.to_owned(), reason: reason.map(str::to_owned) };
-        // An actor that is gone meanwhile has ended.
-        Ok(session.send(end).await.unwrap_or(false))
+        match found.session {
+            // An actor that is gone meanwhile has ended.
+            Some(session) => Ok(session.send(end).await.unwrap_or(false)),
+            None => {
+                let end = supervisor::EndAsleep { session: id.clone(), ending: Ending::killed(by, reason) };
+                self.supervisor.send(end).await.map_err(no_answer)
+            }
+        }
     }
 
     /// Every session that is not over.
@@ -198,10 +234,9 @@ impl Sessions {
         resume: String,
         outgoing: mpsc::Sender<Outgoing>,
     ) -> Result<mpsc::Sender<ViewerFrame>, Joining> {
-        let found = self.find(id).await.map_err(Joining::Refused)?;
-        let (session, ending) = match found {
-            Some(found) => (found.session, found.view.ending),
-            None => (None, None),
+        let (session, ending, known) = match self.reached(id).await.map_err(Joining::Refused)? {
+            Some(found) => (found.session, found.view.ending, true),
+            None => (None, None, false),
         };
         if let Some(session) = session
             && let Ok(frames) = session.send(actor::Join { who, hello, resume, outgoing }).await
@@ -210,9 +245,26 @@ impl Sessions {
         }
         let ending = match ending {
             Some(ending) => Some(ending),
+            // Its actor has just failed, and is started anew.
+            None if known => return Err(Joining::Refused(Problem::new(Code::INTERRUPTED))),
             None => self.ending(id).await.map_err(Joining::Refused)?,
         };
         Err(ending.map_or_else(|| Joining::Refused(Problem::new(Code::GONE)), Joining::Ended))
+    }
+
+    /// A session for somebody who wants to attach: woken up if it sleeps, waited for if its actor has
+    /// just failed and is being started anew.
+    async fn reached(&self, id: &SessionId) -> Result<Option<supervisor::Found>, Problem> {
+        for _ in 0..STARTED_ANEW_TRIES {
+            let reach = supervisor::Reach { session: id.clone(), place: Arbiter::current() };
+            match self.supervisor.send(reach).await.map_err(no_answer)? {
+                Some(found) if found.session.is_none() && found.view.ending.is_none() => {
+                    clock::pause_for(STARTED_ANEW_EVERY).await;
+                }
+                found => return Ok(found),
+            }
+        }
+        self.find(id).await
     }
 
     /// Why a session is over, as far back as the store knows. `None`: it is not over.
@@ -224,8 +276,8 @@ impl Sessions {
         Ok(row.ending)
     }
 
-    /// Ends every session because the broker goes away; back when every ending is written down,
-    /// or after `timing.store`.
+    /// Leaves every session to the next broker, or ends it if no keeper holds its shell; back when
+    /// every ending is written down, or after `timing.store`.
     pub async fn drain(&self) {
         let Ok(_) = self.supervisor.send(supervisor::Drain).await else { return };
         let written = async {
@@ -241,6 +293,16 @@ impl Sessions {
         if let Err(late) = clock::within(self.parts.config.timing.store, "drain_sessions", written).await {
             self.parts.metrics.timeout(late.what);
         }
+    }
+
+    /// Makes the actor of a session fail.
+    pub async fn panic_in(&self, id: &SessionId) -> Result<(), Problem> {
+        let found = self.find(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN))?;
+        if let Some(session) = found.session {
+            // The answer is lost with the actor.
+            let _ = session.send(actor::PanicNow).await;
+        }
+        Ok(())
     }
 
     /// Waits until every ending is written down.

@@ -5,7 +5,6 @@
 //! under them, so that the device hangs up the shell's process group. No limits are here: the
 //! session's machine knows when a step takes too long, and drops the shell.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,22 +12,20 @@ use bytes::{Bytes, BytesMut};
 use moorline_wire::term::Size;
 use moorline_wire::term::frame::Step;
 use moorline_wire::{Code, Exit};
-use russh::client::ChannelOpenHandle;
 use russh::client::{self, AuthResult, Handle};
-use russh::keys::PublicKeyOrCertificate;
-use russh::keys::ssh_key::{self, Algorithm, EcdsaCurve, HashAlg};
-use russh::keys::{Certificate, PrivateKey};
+use russh::keys::{Certificate, PrivateKey, ssh_key};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::answers::{Client, config};
 use super::gate::{Gate, Gated};
 use crate::problem::Problem;
 
-/// Below the stream's window of 256 KiB: russh stalls when its own is larger than what the stream
-/// under it can buffer.
-const WINDOW: u32 = 128 * 1024;
+mod answers;
+mod keeper;
+
 const PACKET: u32 = 32 * 1024;
 
 /// How much typed input goes into one message.
@@ -47,6 +44,27 @@ pub struct Plan {
     pub certificate: Certificate,
     /// The device's pinned host keys, in OpenSSH form.
     pub pinned: Vec<String>,
+    /// What is to run there.
+    pub program: Program,
+}
+
+/// What is to run on the device.
+#[derive(Debug, Clone)]
+pub enum Program {
+    /// The way to a keeper.
+    Keeper {
+        /// The command that leads to it.
+        exec: String,
+        /// What to run where there is none; nothing, if there must be one.
+        or: Option<Plain>,
+    },
+    /// A shell, or a command, that ends with its connection.
+    Plain(Plain),
+}
+
+/// A plain shell.
+#[derive(Debug, Clone)]
+pub struct Plain {
     /// The first size of the terminal.
     pub size: Size,
     /// A command instead of a shell.
@@ -58,6 +76,11 @@ pub struct Plan {
 pub enum FromShell {
     /// A step of the set-up ended.
     Step(Step),
+    /// What runs is a keeper, and what is read and written are its messages; or it is the shell.
+    Housed {
+        /// Whether it is a keeper.
+        kept: bool,
+    },
     /// The program wrote.
     Output(Bytes),
     /// So much of the input was accepted, in all.
@@ -123,6 +146,11 @@ impl Shell {
     pub fn taken(&self, bytes: usize) {
         self.gate.taken(bytes);
     }
+
+    /// How much input waits for the device.
+    pub fn waiting(&self) -> usize {
+        self.inbox.lock().bytes.len()
+    }
 }
 
 impl Drop for Shell {
@@ -177,10 +205,13 @@ async fn run<S>(
 {
     let tell = Tell { events, gate };
     match set_up(stream, plan, &tell).await {
-        Ok((_handle, channel)) => {
+        Ok((_handle, Running { channel, kept })) => {
             let (reading, writing) = channel.split();
             let _writer = AbortOnDropHandle::new(tokio::spawn(write(writing, inbox, tell.clone())));
-            read(reading, &tell).await;
+            match kept {
+                true => keeper::read(reading, &tell).await,
+                false => read(reading, &tell).await,
+            }
         }
         Err(told) => tell.event(told),
     }
@@ -222,11 +253,7 @@ impl Tell {
 }
 
 /// Key exchange, login, channel, terminal, shell.
-async fn set_up<S>(
-    stream: S,
-    plan: Plan,
-    tell: &Tell,
-) -> Result<(Handle<Client>, Channel<client::Msg>), FromShell>
+async fn set_up<S>(stream: S, plan: Plan, tell: &Tell) -> Result<(Handle<Client>, Running), FromShell>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -259,20 +286,52 @@ where
         Err(err) => return Err(tell.broken(Code::SSH_FAILED, err)),
     }
 
-    let mut channel = match handle.channel_open_session().await {
-        Ok(channel) => channel,
-        Err(err @ russh::Error::ChannelOpenFailure(_)) => return Err(tell.broken(Code::SHELL_REFUSED, err)),
-        Err(err) => return Err(tell.broken(Code::SSH_FAILED, err)),
+    start(&mut handle, plan.program, tell).await.map(|running| (handle, running))
+}
+
+/// What runs on the device.
+struct Running {
+    channel: Channel<client::Msg>,
+    /// Whether its other end is a keeper.
+    kept: bool,
+}
+
+/// Starts the keeper's side, or the shell.
+async fn start(handle: &mut Handle<Client>, program: Program, tell: &Tell) -> Result<Running, FromShell> {
+    let plain = match program {
+        Program::Plain(plain) => plain,
+        Program::Keeper { exec, or } => {
+            let mut channel = open(handle, tell).await?;
+            match keeper::ask(&mut channel, exec, tell).await? {
+                Ok(()) => return Ok(Running { channel, kept: true }),
+                Err(no_keeper) => {
+                    // For the log only: what a device writes there is not for people.
+                    tracing::info!(cause = no_keeper, "no keeper on the device");
+                    let text = "The keeper on the device does not start.";
+                    let lost = Problem::new(Code::SHELL_REFUSED).saying(text);
+                    or.ok_or_else(|| FromShell::Failed(lost.because(anyhow::anyhow!(no_keeper))))?
+                }
+            }
+        }
     };
-    ask_for_shell(&mut channel, plan.size, plan.command, tell).await?;
+    let mut channel = open(handle, tell).await?;
+    tell.event(FromShell::Housed { kept: false });
+    ask_for_shell(&mut channel, plain, tell).await?;
     tell.event(FromShell::Step(Step::Shell));
-    Ok((handle, channel))
+    Ok(Running { channel, kept: false })
+}
+
+async fn open(handle: &mut Handle<Client>, tell: &Tell) -> Result<Channel<client::Msg>, FromShell> {
+    match handle.channel_open_session().await {
+        Ok(channel) => Ok(channel),
+        Err(err @ russh::Error::ChannelOpenFailure(_)) => Err(tell.broken(Code::SHELL_REFUSED, err)),
+        Err(err) => Err(tell.broken(Code::SSH_FAILED, err)),
+    }
 }
 
 async fn ask_for_shell(
     channel: &mut Channel<client::Msg>,
-    size: Size,
-    command: Option<String>,
+    Plain { size, command }: Plain,
     tell: &Tell,
 ) -> Result<(), FromShell> {
     let broken = |err: russh::Error| tell.broken(Code::SSH_FAILED, err);
@@ -398,174 +457,5 @@ async fn write_control(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox) {
         {
             return;
         }
-    }
-}
-
-fn config(pinned: &[ssh_key::PublicKey]) -> client::Config {
-    client::Config {
-        window_size: WINDOW,
-        maximum_packet_size: PACKET,
-        nodelay: true,
-        // Liveness is the link's: a quiet shell may stay quiet, and a closed gate is no silence.
-        inactivity_timeout: None,
-        keepalive_interval: None,
-        preferred: russh::Preferred {
-            key: Cow::Owned(algorithms(pinned)),
-            cipher: Cow::Borrowed(ciphers()),
-            compression: Cow::Borrowed(&[russh::compression::NONE]),
-            ..russh::Preferred::DEFAULT
-        },
-        ..client::Config::default()
-    }
-}
-
-/// Only the kinds of keys that are pinned: an sshd with several then shows one that we know.
-fn algorithms(pinned: &[ssh_key::PublicKey]) -> Vec<Algorithm> {
-    let of = |key: &ssh_key::PublicKey| match key.algorithm() {
-        Algorithm::Rsa { .. } => vec![
-            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-        ],
-        other => vec![other],
-    };
-    let pinned: Vec<Algorithm> = pinned.iter().flat_map(of).collect();
-    let best_first = [
-        Algorithm::Ed25519,
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-        Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-    ];
-    best_first.into_iter().filter(|algorithm| pinned.contains(algorithm)).collect()
-}
-
-/// With AES in hardware AES-GCM takes half the CPU of ChaCha20; without, it is the other way round.
-fn ciphers() -> &'static [russh::cipher::Name] {
-    use russh::cipher::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305};
-    #[cfg(target_arch = "x86_64")]
-    let aes = std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    let aes = std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let aes = false;
-    if aes {
-        &[AES_256_GCM, AES_128_GCM, CHACHA20_POLY1305]
-    } else {
-        &[CHACHA20_POLY1305, AES_256_GCM, AES_128_GCM]
-    }
-}
-
-/// What russh asks us. A device only answers: whatever it wants to open towards us is refused.
-struct Client {
-    pinned: Vec<ssh_key::PublicKey>,
-    /// The key that was refused.
-    shown: Arc<Mutex<Option<String>>>,
-}
-
-impl client::Handler for Client {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        let key = match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => key,
-            // Never offered by us: host certificates would need a CA that we trust.
-            PublicKeyOrCertificate::Certificate(_) => return Ok(false),
-        };
-        let trusted = self.pinned.iter().any(|pinned| pinned.key_data() == key.key_data());
-        if !trusted {
-            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = key.to_openssh().ok();
-        }
-        Ok(trusted)
-    }
-
-    async fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        _: Channel<client::Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    async fn server_channel_open_session(
-        &mut self,
-        _: Channel<client::Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_tcpip(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    async fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: Channel<client::Msg>,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut client::Session,
-    ) -> Result<(), russh::Error> {
-        drop(reply);
-        Ok(())
-    }
-
-    fn should_accept_unknown_server_channel(
-        &mut self,
-        _: russh::ChannelId,
-        _: &str,
-    ) -> impl Future<Output = bool> + Send {
-        std::future::ready(false)
     }
 }

@@ -2,16 +2,29 @@
 //!
 //! ```text
 //! Opening ─Device→ HostKey ─HostKey→ Login ─Login→ Shell ─Shell→ Live
-//!    └──────────────────┴──────────────┴─────────────┴──────────────┴──→ Over
+//!    ↑  └──────────────┴──────────────┴─────────────┴──────────────┤
+//!  Adrift ←──────────────── the shell is with a keeper ────────────┤
+//!    └──────────────────────────────→ Over ←───────────────────────┘
 //! ```
-//! Every way out leads to [`Phase::Over`], once: what happens after that changes nothing any
-//! more. So a kill fences the session: no output, exit or failure that follows speaks against it.
+//! A session whose keeper cannot be reached is adrift: it is taken up again as soon as its device is
+//! there, again and again, until it ends or `adrift_for` is over. Everything else that goes wrong
+//! leads to [`Phase::Over`], once: what happens after that changes nothing any more. So a kill fences
+//! the session: no output, exit or failure that follows speaks against it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use moorline_wire::term::frame::{HostControl, LegState, Step};
 use moorline_wire::{Code, Ending, Exit};
+
+mod age;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use age::Age;
+pub use age::AgeLimits;
+use words::{in_words, too_slow};
 
 /// The limits of a session.
 #[derive(Debug, Clone, Copy)]
@@ -24,15 +37,28 @@ pub struct Limits {
     pub shell: Duration,
     /// How long the shell is kept with nobody attached.
     pub detached_for: Duration,
-    /// How long a device that is away may take to come back; told to people.
+    /// How long a device that is away may take to come back to its link.
     pub device_kept: Duration,
+    /// How long a keeper that cannot be reached is believed in.
+    pub adrift_for: Duration,
+    /// The wait before the shell is taken up again, the first time and at most.
+    pub again_after: (Duration, Duration),
     /// How long the ending waits for somebody who has a ticket and has not come yet.
     pub linger: Duration,
+    /// How old it may get, and how idle.
+    pub age: AgeLimits,
 }
 
 /// After the last viewer has gone, an ended session is still there for so long: a tab that was
 /// just reconnecting gets the rest of the output and the ending.
 const LINGER_AFTER_VIEWERS: Duration = Duration::from_secs(5);
+
+/// How often who waits is told that the device is away: below the time after which a page gives a
+/// connection up.
+const SAY_AGAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// A shell that was there for so long counts as taken up.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// Where a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +69,12 @@ pub enum Phase {
     HostKey,
     /// The login is checked.
     Login,
-    /// Channel, terminal and shell are asked for.
+    /// The keeper, or channel, terminal and shell, are asked for.
     Shell,
     /// The shell is there.
     Live,
+    /// The keeper cannot be reached.
+    Adrift,
     /// It is over.
     Over,
 }
@@ -64,19 +92,40 @@ pub enum Way {
     Gone,
 }
 
+/// Who has the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// Nobody yet, as far as is known.
+    Unknown,
+    /// A keeper on the device.
+    Kept,
+    /// The SSH connection: it ends with it.
+    Plain,
+}
+
 /// What can happen to a session.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A step of the set-up ended.
     Done(Step),
+    /// It is known who has the shell.
+    Housed(Shell),
     /// The set-up or the connection failed.
     Failed(Ending),
+    /// There is no keeper of this session on the device.
+    Absent,
+    /// Another broker has the session.
+    Superseded,
     /// The program ended; with a status, if the device told one.
     Exited(Option<Exit>),
+    /// The device is there, and the way to its sshd is opened.
+    Reopened,
     /// The way to the device changed.
     Way(Way),
     /// So many are attached.
     Viewers(usize),
+    /// Somebody typed, so long ago.
+    Typed(Duration),
     /// Somebody wants it ended.
     Kill {
         /// Who.
@@ -99,8 +148,16 @@ pub enum Output {
     TimedOut(&'static str),
     /// The device was away for so long.
     WasAway(Duration),
+    /// The shell was out of reach for so long, and is there again.
+    WasAdrift(Duration),
+    /// Cut the connection to the device; who is attached has to come again.
+    CutOff,
+    /// When the device is there, after this wait, open the way to it, and say `Reopened`.
+    Reopen(Duration),
     /// It is over: cut the shell, tell the viewers, write it down.
     End(Ending),
+    /// The broker goes, the session stays: tell the viewers to come again, and stop.
+    Leave,
     /// Nobody needs it any more.
     Stop,
 }
@@ -112,6 +169,12 @@ enum Timer {
     SetUp(&'static str, Step),
     /// ... end a session to which nobody came back.
     Detached,
+    /// ... stop believing in a keeper that cannot be reached.
+    Adrift,
+    /// ... say again that the device is away.
+    SayAgain,
+    /// ... warn of an end by age or idleness, or carry it out.
+    Age,
     /// ... let an ended session go.
     Linger,
 }
@@ -121,11 +184,19 @@ enum Timer {
 pub struct Session {
     limits: Limits,
     phase: Phase,
+    shell: Shell,
+    /// When the set-up that runs began.
     started: Instant,
     /// When the step that runs began.
     step_began: Instant,
     way: Way,
     away_since: Option<Instant>,
+    /// Since when the shell was not reached, until it is live again.
+    adrift_since: Option<Instant>,
+    attempts: u32,
+    live_since: Option<Instant>,
+    say_again_at: Option<Instant>,
+    age: Age,
     viewers: usize,
     anybody_came: bool,
     /// Since when nobody is attached.
@@ -136,20 +207,34 @@ pub struct Session {
 
 impl Session {
     /// A session that was just asked for.
-    pub fn new(limits: Limits, now: Instant) -> Self {
+    pub fn new(limits: Limits, shell: Shell, now: Instant) -> Self {
         Self {
             limits,
             phase: Phase::Opening,
+            shell,
             started: now,
             step_began: now,
             way: Way::Steady,
             away_since: None,
+            adrift_since: None,
+            attempts: 0,
+            live_since: None,
+            say_again_at: None,
+            age: Age::new(limits.age, now),
             viewers: 0,
             anybody_came: false,
             alone_since: Some(now),
             ended_at: None,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// A session of a former process, or of an actor that failed: it was asked for so long ago.
+    pub fn revived(limits: Limits, shell: Shell, now: Instant, age: Duration) -> Self {
+        let mut session = Self::new(limits, shell, now);
+        session.age = Age::of(limits.age, now, age);
+        session.go_adrift(now);
+        session
     }
 
     /// Where it is.
@@ -162,6 +247,16 @@ impl Session {
         self.way
     }
 
+    /// Who has the shell.
+    pub fn shell(&self) -> Shell {
+        self.shell
+    }
+
+    /// Whether the shell is out of reach, or being taken up again.
+    pub fn is_adrift(&self) -> bool {
+        self.adrift_since.is_some()
+    }
+
     /// Decides.
     pub fn handle(&mut self, now: Instant, input: Input) {
         if let Input::Viewers(count) = input {
@@ -172,18 +267,16 @@ impl Session {
         }
         match input {
             Input::Done(step) => self.done(now, step),
-            Input::Failed(ending) => self.end(now, ending),
-            Input::Exited(Some(exit)) => self.end(now, Ending::exited(exit)),
-            Input::Exited(None) => {
-                let text = "The shell ended; the device did not say with which status.";
-                self.end(now, Ending::of(Code::EXITED).saying(text));
-            }
+            Input::Housed(shell) => self.shell = shell,
+            Input::Failed(ending) => self.failed(now, ending),
+            Input::Absent => self.absent(now),
+            Input::Superseded => self.superseded(now),
+            Input::Exited(exit) => self.end(now, exited(exit)),
+            Input::Reopened => self.reopened(now),
             Input::Way(way) => self.way_is(now, way),
+            Input::Typed(ago) => self.age.typed(now, ago),
             Input::Kill { by, reason } => self.end(now, Ending::killed(&by, reason.as_deref())),
-            Input::Drain => {
-                let text = "The broker is being restarted, and this shell could not be kept.";
-                self.end(now, Ending::of(Code::GOING_AWAY).saying(text));
-            }
+            Input::Drain => self.drain(now),
             Input::Viewers(_) => {}
         }
     }
@@ -197,16 +290,22 @@ impl Session {
         match timer {
             Timer::SetUp(what, step) => {
                 self.outputs.push_back(Output::TimedOut(what));
-                self.end(now, Ending::of(Code::SETUP_TIMEOUT).saying(too_slow(step)));
+                self.failed(now, Ending::of(Code::SETUP_TIMEOUT).saying(too_slow(step)));
             }
             Timer::Detached => {
-                let text = format!(
-                    "Nobody was attached to this session for {}, so it was ended.",
-                    in_words(self.limits.detached_for)
-                );
+                let kept = in_words(self.limits.detached_for);
+                let text = format!("Nobody was attached to this session for {kept}, so it was ended.");
                 self.outputs.push_back(Output::TimedOut("detached"));
                 self.end(now, Ending::of(Code::IDLE_LIMIT).saying(text));
             }
+            Timer::Adrift => {
+                let kept = in_words(self.limits.adrift_for);
+                let text = format!("The device could not be reached for {kept}, so its shell was given up.");
+                self.outputs.push_back(Output::TimedOut("adrift"));
+                self.end(now, Ending::of(Code::DEVICE_LOST).saying(text));
+            }
+            Timer::SayAgain => self.say_that_it_is_away(now),
+            Timer::Age => self.aged(now),
             Timer::Linger => {
                 // Once: whoever carries this out does not come back.
                 self.ended_at = None;
@@ -226,25 +325,31 @@ impl Session {
     }
 
     fn next_timer(&self) -> Option<(Instant, Timer)> {
-        let Limits { setup, login, shell, detached_for, linger, .. } = self.limits;
-        let whole = self.started + setup;
-        let set_up = match self.phase {
-            Phase::Opening => Some((whole, Timer::SetUp("ssh_handshake", Step::Device))),
-            Phase::HostKey => Some((whole, Timer::SetUp("ssh_handshake", Step::HostKey))),
-            Phase::Login => Some((whole.min(self.step_began + login), Timer::SetUp("ssh_auth", Step::Login))),
-            Phase::Shell => {
-                Some((whole.min(self.step_began + shell), Timer::SetUp("ssh_channel", Step::Shell)))
-            }
-            Phase::Live | Phase::Over => None,
-        };
-        let detached = (self.phase != Phase::Over)
-            .then(|| self.alone_since.map(|since| (since + detached_for, Timer::Detached)))
-            .flatten();
         let over = self.ended_at.zip(self.alone_since).map(|(ended, alone)| {
-            let wait = if self.anybody_came { LINGER_AFTER_VIEWERS } else { linger };
+            let wait = if self.anybody_came { LINGER_AFTER_VIEWERS } else { self.limits.linger };
             (ended.max(alone) + wait, Timer::Linger)
         });
-        [set_up, detached, over].into_iter().flatten().min_by_key(|(at, _)| *at)
+        if self.phase == Phase::Over {
+            return over;
+        }
+        let detached = self.alone_since.map(|since| (since + self.limits.detached_for, Timer::Detached));
+        let adrift = self.adrift_since.map(|since| (since + self.limits.adrift_for, Timer::Adrift));
+        let again = self.say_again_at.map(|at| (at, Timer::SayAgain));
+        let age = self.age.next().map(|at| (at, Timer::Age));
+        [self.set_up_timer(), detached, adrift, again, age].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn set_up_timer(&self) -> Option<(Instant, Timer)> {
+        let Limits { setup, login, shell, .. } = self.limits;
+        let whole = self.started + setup;
+        let within = |limit| whole.min(self.step_began + limit);
+        match self.phase {
+            Phase::Opening => Some((whole, Timer::SetUp("ssh_handshake", Step::Device))),
+            Phase::HostKey => Some((whole, Timer::SetUp("ssh_handshake", Step::HostKey))),
+            Phase::Login => Some((within(login), Timer::SetUp("ssh_auth", Step::Login))),
+            Phase::Shell => Some((within(shell), Timer::SetUp("ssh_channel", Step::Shell))),
+            Phase::Live | Phase::Adrift | Phase::Over => None,
+        }
     }
 
     fn done(&mut self, now: Instant, step: Step) {
@@ -264,29 +369,112 @@ impl Session {
         let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
         self.outputs.push_back(Output::Tell(HostControl::Step { step, ms }));
         if next == Phase::Live {
-            self.outputs.push_back(Output::Tell(HostControl::Live));
+            self.live(now);
         }
     }
 
-    fn way_is(&mut self, now: Instant, way: Way) {
-        if way == Way::Gone {
-            let text = format!(
-                "The device was away for longer than {}, so its shell could not be kept.",
-                in_words(self.limits.device_kept)
-            );
-            let ending = match self.way {
-                Way::Broken => Ending::of(Code::DEVICE_LOST).saying(text),
-                // It was evicted, forgotten, started anew, or its connection failed.
-                _ => Ending::of(Code::DEVICE_LOST)
-                    .saying("The device's link was ended, and this shell with it."),
-            };
+    fn live(&mut self, now: Instant) {
+        self.live_since = Some(now);
+        self.say_again_at = None;
+        if let Some(since) = self.adrift_since.take() {
+            self.outputs.push_back(Output::WasAdrift(now.duration_since(since)));
+        }
+        self.outputs.push_back(Output::Tell(HostControl::Live));
+    }
+
+    /// What a keeper holds is not lost with the way to it, unless it is not ours any more.
+    fn failed(&mut self, now: Instant, ending: Ending) {
+        let hopeless =
+            matches!(ending.code, Code::HOST_KEY_CHANGED | Code::DEVICE_REFUSED | Code::UNKNOWN_DEVICE);
+        let kept = self.shell == Shell::Kept || self.is_adrift();
+        if hopeless || !kept {
             return self.end(now, ending);
+        }
+        self.go_adrift(now);
+    }
+
+    fn go_adrift(&mut self, now: Instant) {
+        self.phase = Phase::Adrift;
+        self.adrift_since.get_or_insert(now);
+        self.away_since = None;
+        self.way = Way::Steady;
+        self.outputs.push_back(Output::CutOff);
+        self.say_that_it_is_away(now);
+        let wait = self.wait(now);
+        self.outputs.push_back(Output::Reopen(wait));
+    }
+
+    /// The first attempt at once: most breaks are over when they are seen.
+    fn wait(&mut self, now: Instant) -> Duration {
+        let (first, most) = self.limits.again_after;
+        if let Some(since) = self.live_since.take() {
+            // What breaks again and again is not taken up without a pause.
+            let steady = now.duration_since(since) >= STEADY_AFTER;
+            self.attempts = if steady { 0 } else { self.attempts.min(1) };
+        }
+        let doublings = self.attempts.saturating_sub(1).min(16);
+        let wait = if self.attempts == 0 { Duration::ZERO } else { first.saturating_mul(1 << doublings) };
+        self.attempts += 1;
+        wait.min(most)
+    }
+
+    fn say_that_it_is_away(&mut self, now: Instant) {
+        let Some(since) = self.adrift_since else { return };
+        let kept = (since + self.limits.adrift_for).saturating_duration_since(now);
+        let device = HostControl::Device { state: LegState::Lost, kept_s: kept.as_secs() };
+        self.outputs.push_back(Output::Tell(device));
+        self.say_again_at = Some(now + SAY_AGAIN_EVERY);
+    }
+
+    fn reopened(&mut self, now: Instant) {
+        if self.phase != Phase::Adrift {
+            return;
+        }
+        self.phase = Phase::Opening;
+        (self.started, self.step_began) = (now, now);
+        self.say_again_at = None;
+        let kept_s = self.limits.adrift_for.as_secs();
+        self.outputs.push_back(Output::Tell(HostControl::Device { state: LegState::Steady, kept_s }));
+    }
+
+    /// The device holds nothing of it: it was started anew, or somebody ended the keeper.
+    fn absent(&mut self, now: Instant) {
+        let text = "The shell is no longer on the device: it was started anew, or the shell ended while \
+                    nobody could be told. Open a new session.";
+        self.end(now, Ending::of(Code::GONE).saying(text));
+    }
+
+    /// Two brokers that take a session from each other would serve nobody: this one lets it go.
+    fn superseded(&mut self, now: Instant) {
+        self.phase = Phase::Adrift;
+        self.adrift_since.get_or_insert(now);
+        self.outputs.push_back(Output::CutOff);
+        let text = "Another broker has taken this session over.".to_owned();
+        self.outputs.push_back(Output::Tell(HostControl::Notice { text }));
+        self.say_that_it_is_away(now);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        if self.shell == Shell::Plain {
+            let text = "The broker is being restarted, and this shell could not be kept.";
+            return self.end(now, Ending::of(Code::GOING_AWAY).saying(text));
+        }
+        self.outputs.push_back(Output::Leave);
+    }
+
+    fn way_is(&mut self, now: Instant, way: Way) {
+        if self.phase == Phase::Adrift {
+            return;
+        }
+        if way == Way::Gone {
+            return self.failed(now, self.lost());
         }
         if way == self.way {
             return;
         }
         self.way = way;
-        let kept_s = self.limits.device_kept.as_secs();
+        let kept = if self.shell == Shell::Kept { self.limits.adrift_for } else { self.limits.device_kept };
+        let kept_s = kept.as_secs();
         let state = match way {
             Way::Steady => LegState::Steady,
             Way::Unstable => LegState::Unstable,
@@ -297,6 +485,28 @@ impl Session {
             self.away_since = Some(now);
         } else if let Some(since) = self.away_since.take() {
             self.outputs.push_back(Output::WasAway(now.duration_since(since)));
+        }
+    }
+
+    fn lost(&self) -> Ending {
+        match self.way {
+            Way::Broken => Ending::of(Code::DEVICE_LOST).saying(format!(
+                "The device was away for longer than {}, so its shell could not be kept.",
+                in_words(self.limits.device_kept)
+            )),
+            // It was evicted, forgotten, started anew, or its connection failed.
+            _ => Ending::of(Code::DEVICE_LOST).saying("The device's link was ended, and this shell with it."),
+        }
+    }
+
+    fn aged(&mut self, now: Instant) {
+        match self.age.due(now) {
+            Some(age::Due::Warn(text)) => self.outputs.push_back(Output::Tell(HostControl::Notice { text })),
+            Some(age::Due::End(ending, what)) => {
+                self.outputs.push_back(Output::TimedOut(what));
+                self.end(now, ending);
+            }
+            None => {}
         }
     }
 
@@ -317,237 +527,9 @@ impl Session {
     }
 }
 
-fn too_slow(step: Step) -> String {
-    let what = match step {
-        Step::Broker => "the broker",
-        Step::Device => "the device's sshd to answer",
-        Step::HostKey => "the exchange of keys with the device",
-        Step::Login => "the device's sshd to check the login",
-        Step::Shell => "the device to start a shell",
-    };
-    format!("Waiting for {what} took too long. {}", Code::SETUP_TIMEOUT.remedy())
-}
-
-/// A time as people say it.
-fn in_words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (number, unit) = match seconds {
-        0..120 => (seconds, "second"),
-        120..7200 => (seconds / 60, "minute"),
-        _ => (seconds / 3600, "hour"),
-    };
-    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits {
-        setup: Duration::from_secs(15),
-        login: Duration::from_secs(10),
-        shell: Duration::from_secs(5),
-        detached_for: Duration::from_secs(600),
-        device_kept: Duration::from_secs(60),
-        linger: Duration::from_secs(30),
-    };
-
-    struct Test {
-        session: Session,
-        now: Instant,
-    }
-
-    impl Test {
-        fn new() -> Self {
-            let now = Instant::now();
-            Self { session: Session::new(LIMITS, now), now }
-        }
-
-        fn live() -> Self {
-            let mut test = Self::new();
-            for step in [Step::Device, Step::HostKey, Step::Login, Step::Shell] {
-                test.tell(Input::Done(step));
-            }
-            test
-        }
-
-        fn tell(&mut self, input: Input) -> Vec<Output> {
-            self.session.handle(self.now, input);
-            self.outputs()
-        }
-
-        fn outputs(&mut self) -> Vec<Output> {
-            std::iter::from_fn(|| self.session.poll_output()).collect()
-        }
-
-        /// Goes to the next deadline; gives how long that took, and what is then to be done.
-        fn wait(&mut self) -> (u64, Vec<Output>) {
-            let at = self.session.poll_timeout().expect("a deadline");
-            let waited = at.duration_since(self.now).as_secs();
-            self.now = at;
-            self.session.handle_timeout(at);
-            (waited, self.outputs())
-        }
-    }
-
-    fn ending(outputs: &[Output]) -> &Ending {
-        let endings: Vec<_> = outputs
-            .iter()
-            .filter_map(|output| match output {
-                Output::End(ending) => Some(ending),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(endings.len(), 1, "{outputs:?}");
-        endings[0]
-    }
-
-    fn kill() -> Input {
-        Input::Kill { by: "anna".into(), reason: Some("maintenance".into()) }
-    }
-
-    #[test]
-    fn each_step_is_told_with_its_time_and_the_last_makes_it_live() {
-        let mut test = Test::new();
-        for (step, live) in
-            [(Step::Device, false), (Step::HostKey, false), (Step::Login, false), (Step::Shell, true)]
-        {
-            test.now += Duration::from_millis(7);
-            let outputs = test.tell(Input::Done(step));
-            assert_eq!(outputs[0], Output::Took(step, Duration::from_millis(7)));
-            assert_eq!(outputs[1], Output::Tell(HostControl::Step { step, ms: 7 }));
-            assert_eq!(outputs.contains(&Output::Tell(HostControl::Live)), live);
-        }
-        assert_eq!(test.session.phase(), Phase::Live);
-    }
-
-    #[test]
-    fn a_step_out_of_order_is_no_step() {
-        let mut test = Test::new();
-        assert_eq!(test.tell(Input::Done(Step::Shell)), []);
-        assert_eq!(test.session.phase(), Phase::Opening);
-    }
-
-    #[test]
-    fn each_step_of_the_setup_has_its_limit_and_says_what_took_too_long() {
-        let steps = [Step::Device, Step::HostKey, Step::Login];
-        let expected = [
-            (15, "ssh_handshake", "sshd to answer"),
-            (15, "ssh_handshake", "exchange of keys"),
-            (10, "ssh_auth", "check the login"),
-            (5, "ssh_channel", "start a shell"),
-        ];
-        for (done, (seconds, what, words)) in expected.into_iter().enumerate() {
-            let mut test = Test::new();
-            for step in &steps[..done] {
-                test.tell(Input::Done(*step));
-            }
-            let (waited, outputs) = test.wait();
-            assert_eq!((waited, &outputs[0]), (seconds, &Output::TimedOut(what)));
-            assert_eq!(ending(&outputs).code, Code::SETUP_TIMEOUT);
-            assert!(ending(&outputs).text.contains(words), "{}", ending(&outputs).text);
-        }
-    }
-
-    #[test]
-    fn a_slow_step_does_not_lengthen_the_whole_setup() {
-        let mut test = Test::new();
-        test.now += Duration::from_secs(13);
-        test.tell(Input::Done(Step::Device));
-        test.tell(Input::Done(Step::HostKey));
-        assert_eq!(test.wait().0, 2);
-    }
-
-    #[test]
-    fn a_kill_says_who_and_why_and_comes_before_everything_that_follows() {
-        let mut test = Test::live();
-        let outputs = test.tell(kill());
-        assert_eq!(ending(&outputs).text, "anna ended this session: maintenance");
-        assert_eq!(ending(&outputs).code, Code::KILLED);
-        assert_eq!(test.tell(kill()), []);
-        assert_eq!(test.tell(Input::Exited(Some(Exit::Status(0)))), []);
-        assert_eq!(test.tell(Input::Way(Way::Gone)), []);
-        assert_eq!(test.session.phase(), Phase::Over);
-    }
-
-    #[test]
-    fn a_kill_ends_a_setup_at_every_step() {
-        for done in 0..4 {
-            let mut test = Test::new();
-            for step in &[Step::Device, Step::HostKey, Step::Login][..done.min(3)] {
-                test.tell(Input::Done(*step));
-            }
-            assert_eq!(ending(&test.tell(kill())).code, Code::KILLED);
-            assert_eq!(test.tell(Input::Done(Step::Shell)), []);
-        }
-    }
-
-    #[test]
-    fn exit_status_and_signal_reach_the_ending() {
-        let mut test = Test::live();
-        let exit = Exit::Signal("TERM".into());
-        assert_eq!(ending(&test.tell(Input::Exited(Some(exit.clone())))).exit, Some(exit));
-        let mut test = Test::live();
-        let outputs = test.tell(Input::Exited(Some(Exit::Status(3))));
-        assert_eq!(ending(&outputs).text, "The shell exited with status 3.");
-    }
-
-    #[test]
-    fn a_device_that_comes_back_in_time_is_a_pause_and_one_that_does_not_is_the_end() {
-        let mut test = Test::live();
-        let told = test.tell(Input::Way(Way::Broken));
-        let lost = HostControl::Device { state: LegState::Lost, kept_s: 60 };
-        assert_eq!(told, [Output::Tell(lost)]);
-        test.now += Duration::from_secs(9);
-        let told = test.tell(Input::Way(Way::Steady));
-        assert!(told.contains(&Output::WasAway(Duration::from_secs(9))), "{told:?}");
-        test.tell(Input::Way(Way::Broken));
-        let outputs = test.tell(Input::Way(Way::Gone));
-        assert_eq!(ending(&outputs).code, Code::DEVICE_LOST);
-        assert!(ending(&outputs).text.contains("60 seconds"), "{}", ending(&outputs).text);
-    }
-
-    #[test]
-    fn a_session_that_nobody_comes_to_is_ended_and_says_after_how_long() {
-        let mut test = Test::live();
-        test.tell(Input::Viewers(1));
-        assert_eq!(test.session.poll_timeout(), None);
-        test.now += Duration::from_secs(5000);
-        test.tell(Input::Viewers(0));
-        let (waited, outputs) = test.wait();
-        assert_eq!(waited, 600);
-        assert_eq!(ending(&outputs).code, Code::IDLE_LIMIT);
-        assert!(ending(&outputs).text.contains("10 minutes"), "{}", ending(&outputs).text);
-    }
-
-    #[test]
-    fn an_ended_session_waits_for_its_viewers_and_a_little_longer() {
-        let mut test = Test::live();
-        test.tell(Input::Viewers(1));
-        test.tell(Input::Exited(Some(Exit::Status(0))));
-        assert_eq!(test.session.poll_timeout(), None);
-        test.tell(Input::Viewers(0));
-        assert_eq!(test.wait(), (5, vec![Output::Stop]));
-        assert_eq!(test.session.poll_timeout(), None);
-    }
-
-    #[test]
-    fn a_command_that_ends_before_anybody_came_waits_for_the_one_with_the_ticket() {
-        let mut test = Test::live();
-        test.tell(Input::Exited(Some(Exit::Status(0))));
-        assert_eq!(test.wait(), (30, vec![Output::Stop]));
-    }
-
-    #[test]
-    fn a_drain_says_that_the_broker_is_restarted() {
-        assert_eq!(ending(&Test::live().tell(Input::Drain)).code, Code::GOING_AWAY);
-    }
-
-    #[test]
-    fn times_are_told_as_people_say_them() {
-        let words = [(1, "1 second"), (90, "90 seconds"), (120, "2 minutes"), (86_400, "24 hours")];
-        for (seconds, expected) in words {
-            assert_eq!(in_words(Duration::from_secs(seconds)), expected);
-        }
+fn exited(exit: Option<Exit>) -> Ending {
+    match exit {
+        Some(exit) => Ending::exited(exit),
+        None => Ending::of(Code::EXITED).saying("The shell ended; the device did not say with which status."),
     }
 }

@@ -1,61 +1,99 @@
 //! `SessionSupervisor`: the parent of all sessions.
 //!
-//! It writes a session down before it starts, and its ending as soon as it is known: again and
-//! again until the store takes it, so that no ending is lost while the process lives.
+//! - [`create`]: writes a session down before it starts, and starts it
+//! - [`revive`]: starts it anew when its actor failed, or the broker did: its shell is with a keeper
+//! - [`release`]: sees to it that nothing of an ended session stays on its device
 //!
-//! A session whose actor failed is not started anew: its shell was held by nothing but that actor,
-//! and ends with it, said plainly. A shell that a keeper holds can be attached to again, from
-//! [`Session::plan`] and the offset reached; `supervise::Restarts` is there to say how often.
+//! An ending is written down as soon as it is known: again and again until the store takes it, so
+//! that none is lost while the process lives.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture};
-use moorline_wire::link::Class;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix_rt::ArbiterHandle;
 use moorline_wire::{Code, DeviceId, Ending, SessionId};
-use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tokio::sync::{Semaphore, watch};
+use tracing::{error, warn};
 
-use super::actor::{EndIt, SshSession, Start};
-use super::ssh::Plan;
-use super::{NewSession, SessionParts, SessionState, SessionView};
+use super::actor::{Begin, EndIt, SshSession, Start, Written};
+use super::gauges::Gauges;
+use super::ready::Wish;
+use super::{Keeping, SessionParts, SessionState, SessionView};
 use crate::actor::{Birth, Down, Kind, spawn};
-use crate::ca::IssueFor;
 use crate::clock::{self, wall};
 use crate::problem::Problem;
-use crate::store::{DeviceRow, House, SessionRow};
-use crate::supervise::Cause;
+use crate::supervise::{Cause, Policy, Restarts, Verdict};
+
+mod create;
+mod release;
+mod revive;
+
+pub use create::Create;
+pub use revive::{EndAsleep, Reach};
 
 /// How long after a failure the store is asked again to take an ending.
 const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// A login is a name; nothing on any device has a longer one.
-const LOGIN_BYTES_MAX: usize = 64;
-
-/// A command line that a person types is shorter.
-const COMMAND_BYTES_MAX: usize = 16 * 1024;
 
 /// The parent of all sessions.
 pub struct SessionSupervisor {
     parts: SessionParts,
     sessions: HashMap<SessionId, Entry>,
+    policy: Policy,
+    /// Devices that are asked at once to let go of ended sessions.
+    releases: Arc<Semaphore>,
     draining: bool,
 }
 
 struct Entry {
-    /// `None`: being set up, or over and not yet written down.
+    wish: Wish,
+    /// `None`: being set up, asleep until its device or somebody comes, or over and not yet written down.
     session: Option<Addr<SshSession>>,
     view: watch::Receiver<SessionView>,
-    /// Keeps a view of a session whose actor is gone.
+    /// Keeps a view of a session that has no actor.
     last: Option<watch::Sender<SessionView>>,
+    /// Counts a session that has no actor.
+    asleep: Option<Gauges>,
     written: bool,
+    restarts: Restarts,
+    /// Where its actor lives, or lived.
+    place: Option<ArbiterHandle>,
 }
 
 impl SessionSupervisor {
     /// No session yet.
     pub fn new(parts: SessionParts) -> Self {
-        Self { parts, sessions: HashMap::new(), draining: false }
+        let (timing, limits) = (&parts.config.timing, &parts.config.limits);
+        let policy = Policy {
+            restarts: limits.restarts,
+            window: timing.restart_window,
+            backoff: timing.restart_backoff,
+        };
+        let releases = Arc::new(Semaphore::new(release::AT_ONCE));
+        Self { parts, sessions: HashMap::new(), policy, releases, draining: false }
+    }
+
+    fn found(&self, id: &SessionId) -> Option<Found> {
+        let entry = self.sessions.get(id)?;
+        Some(Found { session: entry.session.clone(), view: entry.view.borrow().clone() })
+    }
+
+    /// A session that has no actor yet.
+    fn enter(&mut self, wish: Wish, view: watch::Receiver<SessionView>) -> &mut Entry {
+        let id = wish.session.clone();
+        let entry = Entry {
+            wish,
+            session: None,
+            view,
+            last: None,
+            asleep: None,
+            written: false,
+            restarts: Restarts::new(self.policy),
+            place: None,
+        };
+        self.sessions.entry(id).insert_entry(entry).into_mut()
     }
 
     /// Whether there is room for one more, on that device and at all.
@@ -89,17 +127,26 @@ impl SessionSupervisor {
             }
             id
         };
-        ctx.spawn(writing.into_actor(self).map(|id, supervisor, _| {
+        ctx.spawn(writing.into_actor(self).map(|id, supervisor, ctx| {
             if let Some(entry) = supervisor.sessions.get_mut(&id) {
                 entry.written = true;
+                if let Some(session) = &entry.session
+                    && session.try_send(Written).is_err()
+                {
+                    warn!(session = %id, "session does not hear that its ending is written down");
+                }
             }
-            supervisor.forget_if_over(&id);
+            supervisor.forget_if_over(&id, ctx);
         }));
     }
 
-    fn forget_if_over(&mut self, id: &SessionId) {
-        if self.sessions.get(id).is_some_and(|entry| entry.written && entry.session.is_none()) {
-            self.sessions.remove(id);
+    /// An ended session is forgotten here, and its device is asked to forget it.
+    fn forget_if_over(&mut self, id: &SessionId, ctx: &mut Context<Self>) {
+        if self.sessions.get(id).is_some_and(|entry| entry.written && entry.session.is_none())
+            && let Some(entry) = self.sessions.remove(id)
+        {
+            let keeping = entry.view.borrow().keeping;
+            self.release(entry.wish, keeping, ctx);
         }
     }
 
@@ -108,31 +155,30 @@ impl SessionSupervisor {
         &mut self,
         id: &SessionId,
         view: watch::Sender<SessionView>,
-        ready: Ready,
+        begin: Begin,
+        place: ArbiterHandle,
         ctx: &mut Context<Self>,
     ) {
-        let Ready { opened, plan } = ready;
+        let Some(entry) = self.sessions.get_mut(id) else { return };
+        (entry.view, entry.last, entry.asleep) = (view.subscribe(), None, None);
         let birth = Birth {
             kind: Kind::SshSession,
             id: id.to_string(),
             parent: Some(Kind::SessionSupervisor),
-            restarts: 0,
+            restarts: entry.restarts.count(),
             mailbox: self.parts.config.limits.mailbox,
         };
-        self.watch_for_ending(id.clone(), view.subscribe(), ctx);
         let (me, child) = (ctx.address(), id.clone());
         let report = move |cause| {
             #[allow(clippy::disallowed_methods, reason = "a Down must never be lost to a full mailbox")]
             me.do_send(Down { id: child, cause });
         };
-        let place = opened.place.clone();
-        let start = Start { parts: self.parts.clone(), view, opened, plan };
+        let start = Start { parts: self.parts.clone(), view, wish: entry.wish.clone(), begin };
         let make = move |_: &mut Context<SshSession>| SshSession::new(start);
-        let session = spawn(&self.parts.registry, &place, birth, make, report);
-        if let Some(entry) = self.sessions.get_mut(id) {
-            entry.session = Some(session);
-        }
-        self.parts.metrics.session_started();
+        entry.session = Some(spawn(&self.parts.registry, &place, birth, make, report));
+        entry.place = Some(place);
+        let view = entry.view.clone();
+        self.watch_for_ending(id.clone(), view, ctx);
     }
 
     fn watch_for_ending(
@@ -160,173 +206,16 @@ impl SessionSupervisor {
         (view.state, view.viewers) = (SessionState::Ended, 0);
         (view.ended, view.ending) = (Some(wall()), Some(ending.clone()));
         let (sender, receiver) = watch::channel(view);
-        (entry.session, entry.view, entry.last) = (None, receiver, Some(sender));
+        (entry.session, entry.view, entry.last, entry.asleep) = (None, receiver, Some(sender), None);
         self.write_ending(id.clone(), ending, ctx);
     }
 }
 
 impl Actor for SessionSupervisor {
     type Context = Context<Self>;
-}
 
-/// A session is wanted.
-#[derive(Message)]
-#[rtype(result = "Result<SessionId, Problem>")]
-pub struct Create(pub NewSession);
-
-/// Everything that a session needs to be started.
-struct Ready {
-    opened: crate::device::Opened,
-    plan: Plan,
-}
-
-impl Handler<Create> for SessionSupervisor {
-    type Result = ResponseActFuture<Self, Result<SessionId, Problem>>;
-
-    fn handle(&mut self, Create(new): Create, _: &mut Self::Context) -> Self::Result {
-        let parts = self.parts.clone();
-        let asked = async move {
-            let device = wanted_device(&parts, &new).await?;
-            Ok((new, device))
-        };
-        Box::pin(asked.into_actor(self).then(|asked, supervisor, ctx| supervisor.prepare(asked, ctx)))
-    }
-}
-
-/// The device, if it can have this session now.
-async fn wanted_device(parts: &SessionParts, new: &NewSession) -> Result<DeviceRow, Problem> {
-    let device = parts.store.device(&new.device).await?.ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE))?;
-    if device.offered_host_keys.is_some() {
-        return Err(Problem::new(Code::HOST_KEY_CHANGED));
-    }
-    let login = new.login.as_deref().unwrap_or(&device.login);
-    let impossible = login.is_empty() || login.len() > LOGIN_BYTES_MAX || login.chars().any(char::is_control);
-    if impossible {
-        return Err(Problem::new(Code::BAD_REQUEST).saying("This is no login name that a device can have."));
-    }
-    if new.command.as_ref().is_some_and(|command| command.is_empty() || command.len() > COMMAND_BYTES_MAX) {
-        return Err(Problem::new(Code::BAD_REQUEST).saying("This is no command that a device can run."));
-    }
-    if parts.devices.state(&new.device).await.is_none() {
-        return Err(Problem::new(Code::DEVICE_OFFLINE));
-    }
-    Ok(device)
-}
-
-type Prepared = ResponseActFuture<SessionSupervisor, Result<SessionId, Problem>>;
-
-impl SessionSupervisor {
-    /// Takes a place for the session, writes it down, opens its stream, and starts it.
-    fn prepare(
-        &mut self,
-        asked: Result<(NewSession, DeviceRow), Problem>,
-        _: &mut Context<Self>,
-    ) -> Prepared {
-        let taken = asked.and_then(|(new, device)| {
-            self.room_for(&new.device)?;
-            Ok((new_id()?, new, device))
-        });
-        let (id, new, device) = match taken {
-            Ok(taken) => taken,
-            Err(problem) => {
-                self.parts.metrics.refused(problem.code);
-                return Box::pin(std::future::ready(Err(problem)).into_actor(self));
-            }
-        };
-        let first = first_view(&id, &new, &device);
-        let row = row_of(&first);
-        let (view, receiver) = watch::channel(first);
-        let entry = Entry { session: None, view: receiver, last: None, written: false };
-        self.sessions.insert(id.clone(), entry);
-        let parts = self.parts.clone();
-        let getting_ready = async move {
-            parts.store.session_started(&row).await?;
-            Ok::<_, Problem>(ready(&parts, &row, &new, device).await)
-        };
-        Box::pin(getting_ready.into_actor(self).map(move |ready, supervisor, ctx| match ready {
-            Ok(Ok(ready)) => {
-                info!(session = %id, device = %view.borrow().device, "session begins");
-                supervisor.start(&id, view, ready, ctx);
-                Ok(id)
-            }
-            // Written down, and could not begin.
-            Ok(Err(problem)) => {
-                supervisor.end_without_actor(&id, problem.ending(), ctx);
-                Err(problem)
-            }
-            Err(problem) => {
-                supervisor.sessions.remove(&id);
-                Err(problem)
-            }
-        }))
-    }
-}
-
-async fn ready(
-    parts: &SessionParts,
-    row: &SessionRow,
-    new: &NewSession,
-    device: DeviceRow,
-) -> Result<Ready, Problem> {
-    let opened = parts.devices.open(&new.device, Class::Interactive).await?;
-    let (key, certificate) = parts.ca.issue(&IssueFor {
-        session: &row.id,
-        person: &row.person,
-        login: &row.login,
-        device_clock: opened.clock,
-        valid_for: parts.config.timing.certificate,
-    })?;
-    let plan = Plan {
-        login: row.login.clone(),
-        key,
-        certificate,
-        pinned: device.host_keys,
-        size: new.size.clamped(),
-        command: new.command.clone(),
-    };
-    Ok(Ready { opened, plan })
-}
-
-fn new_id() -> Result<SessionId, Problem> {
-    let mut bytes = [0; 17];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).map_err(|_| {
-        Problem::new(Code::INTERNAL).because(anyhow::anyhow!("the system gave no random bytes"))
-    })?;
-    let text = data_encoding::BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
-    let id = format!("{}{}", SessionId::PREFIX, &text[..SessionId::LENGTH]);
-    Ok(id.parse().expect("17 bytes are 28 characters of base32, of which an id has 26"))
-}
-
-fn first_view(id: &SessionId, new: &NewSession, device: &DeviceRow) -> SessionView {
-    SessionView {
-        id: id.clone(),
-        device: new.device.clone(),
-        device_name: device.name.clone(),
-        login: new.login.clone().unwrap_or_else(|| device.login.clone()),
-        person: new.person.clone(),
-        command: new.command.clone(),
-        state: SessionState::Connecting,
-        started: wall(),
-        ended: None,
-        ending: None,
-        viewers: 0,
-        steps: Vec::new(),
-    }
-}
-
-fn row_of(view: &SessionView) -> SessionRow {
-    SessionRow {
-        id: view.id.clone(),
-        device: view.device.clone(),
-        device_name: view.device_name.clone(),
-        login: view.login.clone(),
-        person: view.person.clone(),
-        command: view.command.clone(),
-        started: view.started,
-        ended: None,
-        ending: None,
-        // Every shell ends with the broker yet.
-        house: House::Plain,
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.take_up_what_was_left(ctx);
     }
 }
 
@@ -347,11 +236,7 @@ impl Handler<Find> for SessionSupervisor {
     type Result = MessageResult<Find>;
 
     fn handle(&mut self, Find(id): Find, _: &mut Self::Context) -> Self::Result {
-        MessageResult(
-            self.sessions
-                .get(&id)
-                .map(|entry| Found { session: entry.session.clone(), view: entry.view.borrow().clone() }),
-        )
+        MessageResult(self.found(&id))
     }
 }
 
@@ -369,7 +254,7 @@ impl Handler<Living> for SessionSupervisor {
     }
 }
 
-/// Every session ends because the broker goes away. Answered when all are written down.
+/// The broker goes away: every session is left to the next, or ends.
 #[derive(Message)]
 #[rtype(result = "Vec<Addr<SshSession>>")]
 pub struct Drain;
@@ -379,6 +264,8 @@ impl Handler<Drain> for SessionSupervisor {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining = true;
+        // Those without an actor are the next broker's.
+        self.sessions.retain(|_, entry| entry.asleep.is_none());
         let sessions: Vec<_> = self.sessions.values().filter_map(|entry| entry.session.clone()).collect();
         for session in &sessions {
             if session.try_send(EndIt::Drain).is_err() {
@@ -412,36 +299,40 @@ impl Handler<Down<SessionId>> for SessionSupervisor {
     fn handle(&mut self, Down { id, cause }: Down<SessionId>, ctx: &mut Self::Context) {
         let Some(entry) = self.sessions.get_mut(&id) else { return };
         entry.session = None;
-        if entry.view.borrow().ending.is_some() {
-            return self.forget_if_over(&id);
+        let (over, keeping) = {
+            let view = entry.view.borrow();
+            (view.ending.is_some(), view.keeping)
+        };
+        if over {
+            return self.forget_if_over(&id, ctx);
         }
-        let ending = match cause {
+        let outlives = keeping != Keeping::Plain;
+        match cause {
             Cause::Panicked => {
                 self.parts.metrics.restart(Kind::SshSession.label(), cause.label());
-                error!(session = %id, "session failed, its shell is lost");
-                let text = "The part of the broker that held this shell failed, and the shell with it. \
-                            Other sessions are not touched. Open a new session; the broker's log has the cause.";
-                Ending::of(Code::INTERNAL).saying(text)
+                match outlives.then(|| entry.restarts.failed(clock::now())) {
+                    Some(Verdict::RestartAfter(wait)) => {
+                        error!(session = %id, "session failed, its shell is taken up again");
+                        self.revive_after(wait, &id, ctx);
+                    }
+                    Some(Verdict::GiveUp) => self.end_without_actor(&id, Ending::of(Code::GAVE_UP), ctx),
+                    None => self.end_without_actor(&id, failed(&id), ctx),
+                }
             }
+            // The broker goes, the shell stays for the next one.
+            Cause::Stopped | Cause::Cancelled if outlives => drop(self.sessions.remove(&id)),
             // Its arbiter has stopped, because the broker stops.
-            Cause::Stopped | Cause::Cancelled => Ending::of(Code::GOING_AWAY),
-        };
-        self.end_without_actor(&id, ending, ctx);
+            Cause::Stopped | Cause::Cancelled => {
+                self.end_without_actor(&id, Ending::of(Code::GOING_AWAY), ctx);
+            }
+        }
     }
 }
 
-/// Makes one session fail, so that a test sees what else fails.
-#[cfg(test)]
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct PanicIn(pub SessionId);
-
-#[cfg(test)]
-impl Handler<PanicIn> for SessionSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, PanicIn(id): PanicIn, _: &mut Self::Context) {
-        let session = self.sessions[&id].session.as_ref().expect("it lives");
-        session.try_send(super::actor::PanicNow).expect("it has room");
-    }
+/// The ending of a plain shell whose actor failed.
+fn failed(id: &SessionId) -> Ending {
+    error!(session = %id, "session failed, its shell is lost");
+    let text = "The part of the broker that held this shell failed, and the shell with it. \
+                Other sessions are not touched. Open a new session; the broker's log has the cause.";
+    Ending::of(Code::INTERNAL).saying(text)
 }

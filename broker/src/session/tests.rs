@@ -6,7 +6,6 @@ use std::time::Duration;
 use moorline_wire::term::frame::{HostControl, LegState, Size, Step, ViewerFrame};
 use moorline_wire::{Code, Ending, Exit, SessionId};
 
-use super::supervisor::PanicIn;
 use super::{SessionState, SessionView};
 use crate::actor::Kind;
 use crate::testkit::agent::{Agent, Connected};
@@ -319,7 +318,7 @@ async fn a_panic_in_one_session_is_said_plainly_and_leaves_the_others() {
     let (kit, agent, _connected) = world().await;
     let (unlucky, mut browser) = live(&kit, &agent).await;
     let (_, mut neighbour) = live(&kit, &agent).await;
-    kit.sessions.supervisor.send(PanicIn(unlucky.clone())).await.unwrap();
+    kit.sessions.panic_in(&unlucky).await.unwrap();
     let ending = browser.ending().await;
     assert_eq!(ending.code, Code::INTERNAL);
     assert!(ending.text.contains("Open a new session"), "{}", ending.text);

@@ -124,7 +124,6 @@ impl Store {
     }
 
     /// Keeps who holds a session's shell.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
     pub async fn session_housed(&self, id: &SessionId, house: House) -> Result<(), Problem> {
         let call = async {
             sqlx::query("UPDATE sessions SET house = $2 WHERE id = $1")
@@ -138,7 +137,6 @@ impl Store {
     }
 
     /// Keeps that the device holds nothing of a session any more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
     pub async fn session_released(&self, id: &SessionId) -> Result<(), Problem> {
         let call = async {
             sqlx::query("UPDATE sessions SET released = TRUE WHERE id = $1")
@@ -151,7 +149,6 @@ impl Store {
     }
 
     /// Sessions that are over and of which their device may still hold something, the newest first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
     pub async fn unreleased(&self, count_max: u32) -> Result<Vec<SessionRow>, Problem> {
         let call = async {
             // Word for word the condition of the index.
@@ -168,7 +165,6 @@ impl Store {
     }
 
     /// Sessions that are not over, the newest first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions on keepers are to use it"))]
     pub async fn unfinished(&self) -> Result<Vec<SessionRow>, Problem> {
         let call = async {
             let rows =

@@ -42,6 +42,12 @@ impl Browser {
         (browser, attached)
     }
 
+    /// The same page on a new socket: it knows what it knew.
+    pub fn again(self, kit: &Kit, session: &SessionId, person: &str) -> Self {
+        let Self { key, in_next, have, output, .. } = self;
+        Self { key, in_next, have, output, ..Self::open(kit, session, person) }
+    }
+
     /// Says hello with a ticket or a resume token.
     pub async fn hello(&mut self, ticket: Option<String>, resume: Option<String>) {
         let hello = ViewerControl::Hello {

@@ -12,6 +12,8 @@ use russh::keys::{Certificate, PrivateKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Session};
 use russh::{Channel, ChannelId, Pty, Sig};
 
+use super::keeper::{Attached, Keepers};
+
 /// What an sshd does, and what it saw.
 #[derive(Debug, Default)]
 pub struct Manners {
@@ -43,6 +45,8 @@ pub struct Manners {
     pub running: AtomicUsize,
     /// With which status the shell exits when it reads `exit`.
     pub status: AtomicU32,
+    /// Its keepers. Whether the agent says that there are any is another matter.
+    pub keepers: Mutex<Keepers>,
 }
 
 /// A fresh host key.
@@ -72,7 +76,8 @@ pub fn serve(stream: LinkStream, host_key: PrivateKey, manners: Arc<Manners>) {
             let _held = stream;
             return std::future::pending().await;
         }
-        if let Ok(session) = server::run_stream(Arc::new(config), stream, Sshd { manners, shell: None }).await
+        if let Ok(session) =
+            server::run_stream(Arc::new(config), stream, Sshd { manners, shell: None, attached: None }).await
         {
             let _ = session.await;
         }
@@ -82,6 +87,8 @@ pub fn serve(stream: LinkStream, host_key: PrivateKey, manners: Arc<Manners>) {
 struct Sshd {
     manners: Arc<Manners>,
     shell: Option<Running>,
+    /// The channel is one to a keeper.
+    attached: Option<Attached>,
 }
 
 /// Counts a shell as running until it is dropped.
@@ -196,7 +203,14 @@ impl server::Handler for Sshd {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.manners.asked.lock().unwrap().push(String::from_utf8_lossy(command).into_owned());
+        let command = String::from_utf8_lossy(command).into_owned();
+        self.manners.asked.lock().unwrap().push(command.clone());
+        let attached = self.manners.keepers.lock().unwrap().attach(&command);
+        if let Some((attached, first)) = attached {
+            self.attached = Some(attached);
+            self.answer(channel, false, session).await?;
+            return session.data(channel, first);
+        }
         self.start(channel, session).await?;
         self.exit(channel, session)
     }
@@ -208,6 +222,13 @@ impl server::Handler for Sshd {
         data: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
+        if let Some(attached) = &mut self.attached {
+            let answers = self.manners.keepers.lock().unwrap().said(attached, data);
+            for answer in answers {
+                session.data(channel, answer.encode())?;
+            }
+            return Ok(());
+        }
         if data == b"exit" {
             return self.exit(channel, session);
         }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{Actor, ActorContext, AsyncContext, Context};
-use moorline_wire::SessionId;
 use moorline_wire::term::frame::HostFrame;
 use moorline_wire::term::{HostControl, Message, ViewerFrame};
+use moorline_wire::{Code, SessionId};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -189,8 +189,9 @@ impl UserConnection {
                     user.shared.session_is_over(&user.session);
                     Input::Ended(ending)
                 }
-                // It said so itself, with a close that comes before whatever we say now.
-                Ok(None) => Input::LetGo,
+                // It has said so itself, with a close that comes before whatever we say now; or its
+                // actor failed, and its successor will take them.
+                Ok(None) => Input::Refused(Code::INTERRUPTED, Code::INTERRUPTED.sentence().to_owned()),
                 Err(Problem { code, text, .. }) => Input::Refused(code, text),
             };
             user.happened(input, ctx);
@@ -199,7 +200,7 @@ impl UserConnection {
 }
 
 /// `Ok(None)`: a message that this version ignores.
-fn decode(message: Incoming) -> Result<Option<ViewerFrame>, moorline_wire::Code> {
+fn decode(message: Incoming) -> Result<Option<ViewerFrame>, Code> {
     let message = match message {
         Incoming::Binary(bytes) => Message::Binary(bytes),
         Incoming::Text(text) => Message::Text(text),
@@ -219,7 +220,6 @@ impl Actor for UserConnection {
 impl Shared {
     /// Whether what they show is worth something here; if so, what they get for the next time.
     fn let_in(&self, shown: &Shown, grant: &Grant) -> Result<(ChainId, Token), Problem> {
-        use moorline_wire::Code;
         let next = Token::fresh()?;
         let mut gate = self.gate();
         let chain = match shown {

@@ -53,8 +53,6 @@ pub enum Input {
     Refused(Code, String),
     /// A later message broke the protocol.
     Violated(Code),
-    /// The session has let them go, and told them why.
-    LetGo,
     /// The session is gone without a word.
     SessionGone,
     /// The socket is gone.
@@ -124,7 +122,6 @@ impl User {
             }
             (Phase::Joining | Phase::Asking, Input::Refused(code, text)) => self.refuse(code, text),
             (Phase::Attached, Input::Violated(code)) => self.refuse(code, code.sentence().to_owned()),
-            (Phase::Attached, Input::LetGo) => self.stop(),
             (Phase::Attached, Input::SessionGone) => {
                 self.phase = Phase::Asking;
                 self.outputs.push_back(Output::AskWhy);

@@ -9,17 +9,22 @@ use futures_util::stream;
 use moorline_wire::Code;
 use moorline_wire::term::frame::{HostControl, Size, ViewerControl, ViewerRole};
 use moorline_wire::term::host::Attach;
-use moorline_wire::term::{self, HostFrame, HostInput, ViewerFrame, ViewerId};
+use moorline_wire::term::{self, HostFrame, ViewerFrame, ViewerId};
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 use super::SshSession;
 use crate::clock::{self, now};
+use crate::metrics::Direction;
 use crate::session::SessionView;
 use crate::session::state::Input;
 use crate::socket::Outgoing;
 
 /// Frames of one viewer that wait for the session: few, so that a flood stops at the socket.
 const FRAMES: usize = 8;
+
+/// What waits on its way to the device: more than the windows of all viewers, with their headers.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One attached browser.
 pub struct Viewer {
@@ -87,7 +92,7 @@ impl SshSession {
                 Err(mpsc::error::TrySendError::Closed(())) => return Sent::Closed,
                 Err(mpsc::error::TrySendError::Full(())) => return Sent::NoRoom,
             };
-            match (self.host.poll_transmit(now(), id), viewer.closing) {
+            match (self.house.poll_transmit(now(), id), viewer.closing) {
                 (Some(frame), _) => room.send(outgoing(frame)),
                 (None, Some(code)) => {
                     room.send(Outgoing::Close(code, reason(code, &self.view)));
@@ -130,7 +135,7 @@ impl SshSession {
             if viewer.closing.is_none() {
                 self.away.went(viewer.key);
             }
-            self.host.handle(now(), HostInput::Left(id));
+            self.house.left(now(), id);
             self.state.handle(now(), Input::Viewers(self.viewers.len()));
         }
     }
@@ -212,13 +217,28 @@ impl Handler<Join> for SshSession {
             role: hello.role.unwrap_or(ViewerRole::Driver),
             attached,
         };
-        self.host.handle(now(), HostInput::Attach(Box::new(attach)));
+        self.house.attach(now(), attach);
         self.happened(Input::Viewers(self.viewers.len()), ctx);
         MessageResult(sender)
     }
 }
 
 impl SshSession {
+    /// A viewer did something.
+    fn did(&mut self, viewer: ViewerId, frame: ViewerFrame) {
+        if let ViewerFrame::In { bytes, .. } = &frame {
+            self.parts.metrics.bytes(Direction::Input, bytes.len());
+            self.state.handle(now(), Input::Typed(Duration::ZERO));
+        }
+        // Whoever sends more than their window says is stopped by the keeper; but while the way to
+        // it is slow, it waits here.
+        if self.shell.as_ref().is_some_and(|shell| shell.waiting() > WAITING_BYTES_MAX) {
+            warn!(session = %self.wish.session, "a viewer sends more than the device takes");
+            return self.house.close(viewer, Code::OVERLOADED);
+        }
+        self.house.frame(now(), viewer, frame);
+    }
+
     /// The answer to a hello, but for what the host fills in.
     fn attached(&self, hello: &Hello, resume: String) -> HostControl {
         let (timing, limits) = (&self.parts.config.timing, &self.parts.config.limits);
@@ -267,7 +287,7 @@ impl StreamHandler<FromViewer> for SshSession {
         match frame {
             // Nothing that a page says about its tab changes a session yet.
             Some(ViewerFrame::Control(ViewerControl::Visibility { .. })) => return,
-            Some(frame) => self.host.handle(now(), HostInput::Frame { viewer, frame }),
+            Some(frame) => self.did(viewer, frame),
             None => self.left(viewer, ctx),
         }
         self.drive(ctx);
