@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::{SessionParts, Sessions};
 use crate::store::{self, Store};
-use crate::user::{UserParts, Users};
+use crate::user::{ResumeKey, UserParts, Users};
 
 /// Runs the broker until a signal ends it.
 pub async fn run(config: Arc<Config>) -> Result<(), Problem> {
@@ -61,7 +61,8 @@ impl App {
         store.open_all().await?;
         end_plain_leftovers(&store, &metrics).await?;
         let ca = Ca::load_or_create(&config.data_dir)?;
-        let parts = assemble(config, store, metrics, ca);
+        let resume_key = ResumeKey::load_or_create(&config.data_dir)?;
+        let parts = assemble(config, store, metrics, ca, resume_key)?;
         let unstarted = |e: std::io::Error| {
             Problem::new(Code::INTERNAL)
                 .saying("The broker could not be started. Look at its log.")
@@ -105,7 +106,13 @@ impl App {
     }
 }
 
-fn assemble(config: Arc<Config>, store: Store, metrics: Metrics, ca: Ca) -> http::Parts {
+fn assemble(
+    config: Arc<Config>,
+    store: Store,
+    metrics: Metrics,
+    ca: Ca,
+    resume_key: ResumeKey,
+) -> Result<http::Parts, Problem> {
     let registry = Registry::new(metrics.clone());
     let devices = Devices::start(DeviceParts {
         config: config.clone(),
@@ -127,8 +134,9 @@ fn assemble(config: Arc<Config>, store: Store, metrics: Metrics, ca: Ca) -> http
         metrics: metrics.clone(),
         sessions: sessions.clone(),
         registry,
-    });
-    http::Parts { config, store, metrics, devices, sessions, users, health: Health::default() }
+        resume_key,
+    })?;
+    Ok(http::Parts { config, store, metrics, devices, sessions, users, health: Health::default() })
 }
 
 /// Sessions whose shells were a former process's own ended with it.

@@ -4,16 +4,12 @@
 //! is valid for minutes, for one login, with nothing but a pty permitted. The CA's own key is one
 //! file in the data folder; devices learn its public half when they are enrolled.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use moorline_wire::{Code, SessionId};
-use ring::rand::{SecureRandom, SystemRandom};
 use russh::keys::Certificate;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::Ed25519Keypair;
@@ -21,6 +17,7 @@ use russh::keys::ssh_key::{LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
 use crate::problem::Problem;
+use crate::secret::{self, random};
 
 const FILE: &str = "ca_key";
 
@@ -53,21 +50,14 @@ pub struct IssueFor<'a> {
 impl Ca {
     /// Reads the key from `data_dir`, or makes it when it is not there yet.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, Problem> {
-        Self::open(data_dir).map_err(|err| {
-            let told = format!("The CA key {} cannot be used: {err:#}.", data_dir.join(FILE).display());
-            Problem::new(Code::BAD_CONFIG).saying(told).because(err)
-        })
-    }
-
-    fn open(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join(FILE);
-        let key = match File::open(&path) {
-            Ok(file) => read(file)?,
-            Err(err) if err.kind() == ErrorKind::NotFound => create(data_dir)?,
-            Err(err) => return Err(err).context("opening it"),
+        let make = || {
+            Ok(Zeroizing::new(fresh_key("moorline user CA")?.to_openssh(LineEnding::LF)?.as_bytes().to_vec()))
         };
-        let public_line = key.public_key().to_openssh().context("writing its public half")?.into();
-        Ok(Self { key: Arc::new(key), public_line })
+        secret::load_or_create(data_dir, FILE, "CA key", make, |text| {
+            let key = PrivateKey::from_openssh(text).context("it is not a private key in OpenSSH form")?;
+            let public_line = key.public_key().to_openssh().context("writing its public half")?.into();
+            Ok(Self { key: Arc::new(key), public_line })
+        })
     }
 
     /// The public key as one line in OpenSSH form, as `TrustedUserCAKeys` wants it.
@@ -104,53 +94,16 @@ impl std::fmt::Debug for Ca {
     }
 }
 
-fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
-    let mut bytes = Zeroizing::new([0; N]);
-    SystemRandom::new().fill(&mut *bytes).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
-    Ok(bytes)
-}
-
 fn fresh_key(comment: &str) -> anyhow::Result<PrivateKey> {
     let pair = Ed25519Keypair::from_seed(&*random::<32>()?);
     Ok(PrivateKey::new(pair.into(), comment)?)
 }
 
-fn read(mut file: File) -> anyhow::Result<PrivateKey> {
-    let mode = file.metadata().context("reading its permissions")?.permissions().mode() & 0o777;
-    anyhow::ensure!(mode & 0o077 == 0, "its mode is {mode:o}, so others can use it; make it 600");
-    let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).context("reading it")?;
-    PrivateKey::from_openssh(text.as_bytes()).context("it is not a private key in OpenSSH form")
-}
-
-/// Writes a new key under another name and renames it: there is a whole key or none.
-fn create(data_dir: &Path) -> anyhow::Result<PrivateKey> {
-    DirBuilder::new().recursive(true).mode(0o700).create(data_dir).context("making the data folder")?;
-    let mode = data_dir.metadata().context("reading the data folder")?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(data_dir, Permissions::from_mode(0o700))
-            .context("closing the data folder to others")?;
-    }
-    let key = fresh_key("moorline user CA")?;
-    let draft = data_dir.join("ca_key.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .context("creating it")?;
-    file.write_all(key.to_openssh(LineEnding::LF)?.as_bytes()).context("writing it")?;
-    file.sync_all().context("writing it")?;
-    // A link refuses to replace a key that another process has made meanwhile.
-    std::fs::hard_link(&draft, data_dir.join(FILE)).context("naming it")?;
-    std::fs::remove_file(&draft).context("removing its draft")?;
-    File::open(data_dir).and_then(|dir| dir.sync_all()).context("writing the data folder")?;
-    Ok(key)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use russh::keys::ssh_key::HashAlg;
 

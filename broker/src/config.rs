@@ -151,9 +151,9 @@ settings! {
         /// on, and the oldest output is lost.
         driver_back_within: Duration = "30s";
         /// How long a shell is kept while nobody is attached to it.
-        detached_for: Duration = "10m";
+        detached_for: Duration = "24h";
         /// How long after its last attach a browser comes back without a new ticket.
-        resume_for: Duration = "24h";
+        resume_for: Duration = "30d";
         /// How long a session is kept whose device or keeper cannot be reached; then it ends with
         /// device_lost.
         adrift_for: Duration = "24h";

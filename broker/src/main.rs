@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`app`] puts the parts together and takes them apart again; [`http`] lists
 //! every route; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
-//! device's link; [`store`] keeps what outlives the process. Everybody may use [`config`],
-//! [`metrics`], [`clock`], [`actor`], [`supervise`] and [`problem`].
+//! device's link; [`store`] and [`secret`] keep what outlives the process. Everybody may use
+//! [`config`], [`metrics`], [`clock`], [`actor`], [`supervise`] and [`problem`].
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ mod http;
 mod logging;
 mod metrics;
 mod problem;
+mod secret;
 mod session;
 mod socket;
 mod store;

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::{NewSession, SessionParts, Sessions};
 use crate::store::Store;
-use crate::user::{UserParts, Users};
+use crate::user::{ResumeKey, UserParts, Users};
 
 pub mod agent;
 pub mod browser;
@@ -101,7 +101,9 @@ impl Kit {
             metrics: metrics.clone(),
             sessions: sessions.clone(),
             registry: registry.clone(),
+            resume_key: ResumeKey::load_or_create(folder.path()).unwrap(),
         });
+        let users = users.unwrap();
         Self { store, metrics, ca, registry, devices, sessions, users, folder }
     }
 

@@ -137,6 +137,7 @@ async fn secrets_on_disk_are_for_their_owner_alone(stage: &Stage) -> Result<()> 
     let mode = |path: &str| anyhow::Ok(std::fs::metadata(stage.path(path))?.permissions().mode() & 0o777);
     assert_eq!((mode("broker")?, mode("device-state")?), (0o700, 0o700));
     assert_eq!(mode("broker/ca_key")?, 0o600);
+    assert_eq!(mode("broker/resume.key")?, 0o600);
     for entry in std::fs::read_dir(stage.path("device-state"))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !name.ends_with(".pub") {

@@ -46,14 +46,6 @@ async fn comes_again(kit: &Kit, id: &SessionId, old: Browser, resume: String) ->
     browser
 }
 
-/// The same with a fresh ticket.
-async fn comes_anew(kit: &Kit, id: &SessionId, old: Browser) -> Browser {
-    let ticket = kit.users.ticket(id, "anna").unwrap();
-    let mut browser = old.again(kit, id, "anna");
-    browser.hello(Some(ticket), None).await;
-    browser
-}
-
 async fn is(kit: &Kit, id: &SessionId, state: SessionState) {
     while kit.sessions.view(id).await.is_none_or(|view| view.state != state) {
         tokio::task::yield_now().await;
@@ -142,7 +134,7 @@ async fn who_comes_while_the_device_is_away_hears_how_long_the_shell_is_kept_and
 #[actix::test]
 async fn the_next_broker_takes_sessions_up_when_their_device_comes() {
     let (kit, mut agent, connected) = world().await;
-    let (id, mut browser, _) = live(&kit, &agent).await;
+    let (id, mut browser, resume) = live(&kit, &agent).await;
     browser.types("one").await;
     browser.sees("$ one").await;
     kept_is_written(&kit, &id).await;
@@ -153,7 +145,7 @@ async fn the_next_broker_takes_sessions_up_when_their_device_comes() {
     assert_eq!(next.metric("moorline_sessions{state=\"adrift\"}"), 1.0);
     let _connected = agent.connect(&next).await.unwrap();
     is(&next, &id, SessionState::Detached).await;
-    let mut browser = comes_anew(&next, &id, browser).await;
+    let mut browser = comes_again(&next, &id, browser, resume).await;
     attached(&mut browser).await;
     browser.types("two").await;
     browser.sees("$ onetwo").await;
@@ -164,12 +156,12 @@ async fn the_next_broker_takes_sessions_up_when_their_device_comes() {
 #[actix::test]
 async fn the_next_broker_takes_a_session_up_when_somebody_wants_to_see_it() {
     let (kit, mut agent, connected) = world().await;
-    let (id, browser, _) = live(&kit, &agent).await;
+    let (id, browser, resume) = live(&kit, &agent).await;
     kept_is_written(&kit, &id).await;
     drop(connected);
     (agent.link, agent.resume) = (None, None);
     let next = kit.successor().await;
-    let mut browser = comes_anew(&next, &id, browser).await;
+    let mut browser = comes_again(&next, &id, browser, resume).await;
     let away = |control: &HostControl| matches!(control, HostControl::Device { state: LegState::Lost, .. });
     browser.until(away).await;
     let _connected = agent.connect(&next).await.unwrap();

@@ -15,14 +15,15 @@ use moorline_wire::{Code, SessionId};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use super::resume::{ChainId, Given, Secret};
 use super::state::{Greeting, Input, Output, Shown, User};
-use super::tickets::{ChainId, Grant};
+use super::tickets::Grant;
 use super::{Shared, Visitor};
-use crate::clock::{Deadline, now};
+use crate::clock::{Deadline, now, wall};
 use crate::problem::Problem;
 use crate::session::{Hello, Joining};
 use crate::socket::{Incoming, Outgoing, SocketEnds};
-use crate::token::{Hashed, Token};
+use crate::token::Hashed;
 
 /// One browser's terminal socket.
 pub struct UserConnection {
@@ -33,8 +34,8 @@ pub struct UserConnection {
     /// `None` while a future of this actor reads it.
     incoming: Option<mpsc::Receiver<Incoming>>,
     outgoing: mpsc::Sender<Outgoing>,
-    /// Where the browser's frames go, and which resume token of which chain it was given.
-    attached: Option<(mpsc::Sender<ViewerFrame>, (ChainId, Hashed))>,
+    /// Where the browser's frames go, and which resume token it was given.
+    attached: Option<(mpsc::Sender<ViewerFrame>, Given)>,
     deadline: Deadline,
 }
 
@@ -110,7 +111,7 @@ impl UserConnection {
     /// Checks what they show, then joins the session. The socket is watched meanwhile.
     fn join(&mut self, greeting: Greeting, ctx: &mut Context<Self>) {
         let grant = Grant { session: self.session.clone(), person: self.visitor.person.clone() };
-        let (chain, resume) = match self.shared.let_in(&greeting.shown, &grant) {
+        let (given, resume) = match self.shared.let_in(&greeting.shown, &grant) {
             Ok(let_in) => let_in,
             Err(problem) => {
                 warn!(session = %self.session, peer = ?self.visitor.peer, code = %problem.code, "attach refused");
@@ -121,13 +122,12 @@ impl UserConnection {
         if matches!(greeting.shown, Shown::Resume(_)) {
             self.shared.parts.metrics.session_resumed("browser");
         }
-        let given = (chain, resume.hashed());
         let Greeting { have, viewer, in_next, size, role, .. } = greeting;
         let hello = Hello { have, viewer, in_next, size, role };
         let (shared, session) = (self.shared.clone(), self.session.clone());
         let (who, outgoing) = (self.visitor.person.clone(), self.outgoing.clone());
         let joining = async move {
-            let resume = resume.reveal().to_owned();
+            let resume = resume.as_str().to_owned();
             shared.parts.sessions.join(&session, who, hello, resume, outgoing).await
         };
         ctx.spawn(joining.into_actor(self).map(move |joined, user, ctx| {
@@ -219,26 +219,25 @@ impl Actor for UserConnection {
 
 impl Shared {
     /// Whether what they show is worth something here; if so, what they get for the next time.
-    fn let_in(&self, shown: &Shown, grant: &Grant) -> Result<(ChainId, Token), Problem> {
-        let next = Token::fresh()?;
+    fn let_in(&self, shown: &Shown, grant: &Grant) -> Result<(Given, Secret), Problem> {
+        let chain = ChainId::fresh()?;
         let mut gate = self.gate();
-        let chain = match shown {
+        let let_in = match shown {
             Shown::Ticket(ticket) => gate
                 .tickets
                 .redeem(now(), Hashed::of(ticket), grant)
-                .then(|| gate.resumes.begin(grant.clone(), next.hashed())),
-            Shown::Resume(token) => gate.resumes.redeem(Hashed::of(token), grant, next.hashed()),
+                .then(|| gate.resumes.begin(wall(), chain, grant.clone())),
+            Shown::Resume(token) => gate.resumes.redeem(wall(), token, grant),
         };
         drop(gate);
-        let Some(chain) = chain else {
+        let_in.ok_or_else(|| {
             self.parts.metrics.auth_failure("terminal");
-            return Err(Problem::new(Code::TICKET_EXPIRED));
-        };
-        Ok((chain, next))
+            Problem::new(Code::TICKET_EXPIRED)
+        })
     }
 
-    fn arrived(&self, (chain, token): (ChainId, Hashed)) {
-        self.gate().resumes.arrived(chain, token);
+    fn arrived(&self, given: Given) {
+        self.gate().resumes.arrived(given);
     }
 
     fn session_is_over(&self, session: &SessionId) {

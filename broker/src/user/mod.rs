@@ -1,7 +1,7 @@
 //! Users: the browsers' terminal sockets.
 //!
-//! [`Users`] is the handle, and the only way in. Behind it: `tickets` knows who may attach,
-//! `actor` serves one socket, `state` holds its decisions. A connection that failed is not started
+//! [`Users`] is the handle, and the only way in. Behind it: `tickets` knows who may attach for the
+//! first time and `resume` who may come back, `actor` serves one socket, `state` holds its decisions. A connection that failed is not started
 //! anew from here: its socket is gone with it, and the browser comes back by itself, to a session
 //! that noticed nothing but a viewer who left.
 
@@ -23,13 +23,17 @@ use crate::socket::SocketEnds;
 use crate::supervise::Cause;
 use crate::token::Token;
 use actor::UserConnection;
-use tickets::{Grant, Resumes, Tickets};
+use resume::{ProcessId, Resumes};
+use tickets::{Grant, Tickets};
 
 mod actor;
+mod resume;
 mod state;
 #[cfg(test)]
 mod tests;
 mod tickets;
+
+pub use resume::ResumeKey;
 
 /// What the browser terminals need.
 #[derive(Clone)]
@@ -42,6 +46,8 @@ pub struct UserParts {
     pub sessions: Sessions,
     /// Where actors are listed.
     pub registry: Registry,
+    /// What resume tokens are signed with.
+    pub resume_key: ResumeKey,
 }
 
 /// Who opened a terminal socket.
@@ -81,14 +87,15 @@ impl Shared {
 
 impl Users {
     /// Nothing runs until somebody comes.
-    pub fn start(parts: UserParts) -> Self {
+    pub fn start(parts: UserParts) -> Result<Self, Problem> {
         let (timing, limits) = (&parts.config.timing, &parts.config.limits);
-        // A ticket for each socket that there may be, and a resume token for each viewer that a
-        // busy session comes to have; more are old ones, whose owners get new tickets.
+        // A ticket for each socket that there may be, and a chain of resume tokens for each viewer
+        // that a busy session comes to have; more are old ones, whose owners get new tickets.
         let tickets = Tickets::new(timing.ticket, limits.sockets);
-        let resumes = Resumes::new(limits.sessions.saturating_mul(4));
+        let (key, viewers) = (parts.resume_key.clone(), limits.sessions.saturating_mul(4));
+        let resumes = Resumes::new(key, ProcessId::fresh()?, timing.resume_for, viewers);
         let gate = Mutex::new(Gate { tickets, resumes });
-        Self { shared: Arc::new(Shared { parts, gate }) }
+        Ok(Self { shared: Arc::new(Shared { parts, gate }) })
     }
 
     /// A ticket for one attach to that session by that person.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use moorline_wire::term::frame::{HostControl, ViewerFrame};
 use moorline_wire::{Code, SessionId};
 
+use super::Users;
 use crate::actor::Kind;
 use crate::socket::Incoming;
 use crate::testkit::agent::{Agent, Connected};
@@ -131,6 +132,30 @@ async fn a_resume_token_is_rotated_and_the_old_one_is_worth_nothing() {
     thief.hello(None, Some(first)).await;
     assert_eq!(thief.refusal().await, Code::TICKET_EXPIRED);
     // Right token, other person: worth nothing without the login.
+    let mut eve = Browser::open(&kit, &session, "eve");
+    eve.hello(None, Some(second)).await;
+    assert_eq!(eve.refusal().await, Code::TICKET_EXPIRED);
+    kit.settled().await;
+}
+
+#[actix::test]
+async fn a_resume_token_works_with_those_who_know_nothing_but_the_key_while_the_store_is_held() {
+    let (mut kit, _agent, _connected, session) = world().await;
+    let (mut browser, attached) = Browser::attach(&kit, &session).await;
+    browser.sees("$ ").await;
+    let held = kit.hold_store().await;
+    // As after a start of the broker: nothing is remembered.
+    kit.users = Users::start(kit.users.shared.parts.clone()).unwrap();
+    let first = resume_of(&attached);
+    let mut back = come_back(&kit, &session, browser, &first).await;
+    let second = resume_of(&back.control().await);
+    back.types("it has the new one").await;
+    back.sees("it has the new one").await;
+    held.release().await;
+    let mut thief = Browser::open(&kit, &session, "anna");
+    thief.hello(None, Some(first)).await;
+    assert_eq!(thief.refusal().await, Code::TICKET_EXPIRED);
+    kit.users = Users::start(kit.users.shared.parts.clone()).unwrap();
     let mut eve = Browser::open(&kit, &session, "eve");
     eve.hello(None, Some(second)).await;
     assert_eq!(eve.refusal().await, Code::TICKET_EXPIRED);

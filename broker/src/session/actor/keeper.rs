@@ -131,7 +131,7 @@ impl SshSession {
         }
         let (parts, wish, shell) = (self.parts.clone(), self.wish.clone(), self.state.shell());
         let opening = async move {
-            clock::pause_for(wait).await;
+            clock::pause_for(part_of(wait)).await;
             parts.devices.arrival(&wish.device).await;
             ready_again(&parts, &wish, shell).await
         };
@@ -164,6 +164,12 @@ impl SshSession {
         self.shell = None;
         ctx.stop();
     }
+}
+
+/// A random part of that time: many that failed together do not come again together.
+fn part_of(time: Duration) -> Duration {
+    let part = crate::secret::random::<1>().map_or(255, |random| random[0]);
+    time.mul_f32(f32::from(part) / 255.0)
 }
 
 /// The ending is written down: what is left of the session on the device may go.
