@@ -5,6 +5,9 @@ use std::fmt::{self, Debug, Formatter};
 
 use bytes::Bytes;
 
+/// Up to here the ring grows by itself.
+const SMALL: usize = 64 * 1024;
+
 /// Keeps the last `bytes_max` bytes. It holds copies in one piece of memory: a slice of what was
 /// read would keep the whole read buffer alive for one byte of echo.
 pub(super) struct Ring {
@@ -33,7 +36,18 @@ impl Ring {
         let kept = &bytes[bytes.len().saturating_sub(self.bytes_max)..];
         let surplus = (self.bytes.len() + kept.len()).saturating_sub(self.bytes_max);
         self.bytes.drain(..surplus);
+        self.make_room(kept.len());
         self.bytes.extend(kept);
+    }
+
+    /// A program that says little costs little; of one that says more the whole is reserved at once, so
+    /// that no larger piece of memory than the ring is ever needed, nor two of them while one grows.
+    fn make_room(&mut self, more: usize) {
+        let wanted = self.bytes.len() + more;
+        if wanted > self.bytes.capacity() {
+            let capacity = if wanted <= SMALL { wanted.next_power_of_two() } else { self.bytes_max };
+            self.bytes.reserve_exact(capacity.min(self.bytes_max) - self.bytes.len());
+        }
     }
 
     /// At most `bytes_max` bytes from `offset` on, which must lie in `start..=head`.
