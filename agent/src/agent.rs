@@ -14,7 +14,7 @@ use crate::config::{Config, Mode};
 use crate::connection::{self, Dialer, InstallKey};
 use crate::identity::{Identity, StateDir};
 use crate::sshd::{EmbeddedSshd, UserCa};
-use crate::{Problem, clock, host_keys, tunnel};
+use crate::{Problem, clock, host_keys, keeper, tunnel};
 
 /// What is prepared once.
 pub struct Agent {
@@ -24,6 +24,8 @@ pub struct Agent {
     pub identity: Identity,
     /// The pinned CA of the broker.
     pub user_ca: UserCa,
+    /// What this device can do beyond the least, for the greeting.
+    pub capabilities: Vec<String>,
     state: StateDir,
     service: Service,
 }
@@ -50,11 +52,15 @@ impl Agent {
                 let key = state.host_key()?;
                 let host_key = public_line(key.public_key())?;
                 let (embedded, limits, timing) = (&config.embedded, &config.limits, &config.timing);
-                let (sshd, burials) = EmbeddedSshd::new(key, user_ca.clone(), embedded, limits, timing);
+                let keeper = &config.keeper;
+                let (sshd, burials) =
+                    EmbeddedSshd::new(key, user_ca.clone(), embedded, keeper, limits, timing);
                 (Service::Embedded { sshd, host_key }, Some(burials))
             }
         };
-        let agent = Self { config, identity, user_ca, state, service };
+        // Now: an upgrade may put another program in our place.
+        let capabilities = keeper::capability().filter(|_| config.keeper.enabled).into_iter().collect();
+        let agent = Self { config, identity, user_ca, capabilities, state, service };
         agent.install_key()?;
         let burials = async move {
             if let Some(burials) = burials {

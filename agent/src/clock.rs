@@ -44,6 +44,12 @@ pub async fn pass(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
+/// Lets time pass where there is no runtime: the whole thread waits.
+#[allow(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn stand_still(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 /// Waits until then; for ever when there is no deadline.
 pub async fn until(deadline: Option<Instant>) {
     match deadline {

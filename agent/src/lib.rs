@@ -7,6 +7,7 @@
 //! - [`connection`]: the WebSocket under the link, and how it comes back when it breaks
 //! - [`tunnel`]: a stream of the link to the system's own sshd
 //! - [`sshd`]: the SSH server inside the agent, for a device that has none
+//! - [`keeper`]: the process that owns a session's terminal and outlives the agent
 //! - [`clock`]: the only module that knows what time it is
 //!
 //! The agent listens on no port. It opens no stream of its own: the broker does, and says towards
@@ -19,6 +20,7 @@ pub mod config;
 pub mod connection;
 mod host_keys;
 pub mod identity;
+pub mod keeper;
 pub mod problem;
 pub mod sshd;
 pub mod tunnel;

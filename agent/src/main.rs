@@ -4,8 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use moorline_agent::config::{self, Config, Format, Log};
+use moorline_agent::keeper::Keep;
 use moorline_agent::{Problem, agent};
 use moorline_wire::Code;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,7 @@ const EX_CONFIG: u8 = 78;
 #[derive(Debug, Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
     after_help = "Every setting can also be given as MOORLINE_BROKER__URL=... in the environment."
 )]
 struct Arguments {
@@ -37,10 +39,22 @@ struct Arguments {
     /// Print every effective setting with its origin, and stop
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Attach to the keeper of a session: what a broker runs on the device over SSH, for its own use
+    Keep(Keep),
 }
 
 fn main() -> ExitCode {
-    match start(&Arguments::parse()) {
+    let mut arguments = Arguments::parse();
+    if let Some(Command::Keep(keep)) = arguments.command.take() {
+        return keep.run();
+    }
+    match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             let _ = writeln!(std::io::stderr(), "moorline-agent: {} ({})", problem, problem.code);

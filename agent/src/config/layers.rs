@@ -12,7 +12,14 @@ use crate::Problem;
 /// What an environment variable must begin with to be a setting.
 const PREFIX: &str = "MOORLINE_";
 /// Variables with the prefix that are no settings.
-const NO_SETTINGS: &[&str] = &["MOORLINE_CONFIG", "MOORLINE_WRITE_CONFIG"];
+const NO_SETTINGS: &[&str] = &[
+    "MOORLINE_CONFIG",
+    "MOORLINE_WRITE_CONFIG",
+    // What a keeper reads, and what it tells its program.
+    crate::keeper::DIR_VARIABLE,
+    crate::keeper::SHELL_VARIABLE,
+    crate::keeper::SESSION_VARIABLE,
+];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod size;
 mod url;
 
 pub use layers::{Layers, Origin};
-pub use settings::{Embedded, Format, Limits, Log, Mode, Settings, Sshd, Timing};
+pub use settings::{Embedded, Format, Keeper, Limits, Log, Mode, Settings, Sshd, Timing};
 pub use size::Size;
 pub use url::BrokerUrl;
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub sshd: Sshd,
     /// The SSH server inside the agent.
     pub embedded: Embedded,
+    /// The processes that own the terminals.
+    pub keeper: Keeper,
     /// How much of anything.
     pub limits: Limits,
     /// How long anything may take.
@@ -130,6 +132,7 @@ impl Config {
             },
             sshd: settings.sshd,
             embedded: settings.embedded,
+            keeper: settings.keeper,
             limits: settings.limits,
             timing: settings.timing,
             log: settings.log,

@@ -27,6 +27,8 @@ pub struct Settings {
     pub sshd: Sshd,
     /// The SSH server inside the agent (sshd.mode = "embedded").
     pub embedded: Embedded,
+    /// The processes that own the terminals, so that sessions outlive broker and agent.
+    pub keeper: Keeper,
     /// How much of anything.
     pub limits: Limits,
     /// How long anything may take.
@@ -97,6 +99,18 @@ pub struct Embedded {
     pub accept_env: Vec<String>,
     /// The logins that may be used. Empty: as root every one with a valid shell, else only the agent's own.
     pub logins: Vec<String>,
+}
+
+/// The processes that own the terminals, so that sessions outlive broker and agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keeper {
+    /// Offer keepers to the broker. Without them a session ends with the broker's process.
+    pub enabled: bool,
+    /// Where their sockets are (0700, each login's own); %h is the login's home, %u its name, %% a percent
+    /// sign. Only for the embedded sshd: another one sets MOORLINE_KEEP_DIR in its own way. Empty:
+    /// /run/moorline/keep for root, ~/.local/state/moorline/keep for others.
+    pub dir: String,
 }
 
 /// How much of anything.
@@ -198,6 +212,7 @@ impl Default for Settings {
                 accept_env: texts(&["LANG", "LANGUAGE", "LC_*", "COLORTERM", "TERM_PROGRAM", "TZ"]),
                 logins: Vec::new(),
             },
+            keeper: Keeper { enabled: true, dir: String::new() },
             limits: Limits { streams: 256, channels: 10, auth_tries: 6, input: Size(16 << 20) },
             timing: Timing {
                 backoff_min: Duration::from_millis(250),

@@ -119,7 +119,7 @@ async fn hello(
         login: agent.config.login.clone(),
         host_keys: agent.host_keys().await?,
         clock: i64::try_from(crate::clock::unix_seconds()).unwrap_or(i64::MAX),
-        capabilities: Vec::new(),
+        capabilities: agent.capabilities.clone(),
         resume: resume.map(str::to_owned),
         enroll: None,
         signature: String::new(),

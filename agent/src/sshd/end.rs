@@ -47,15 +47,23 @@ impl End {
     /// Writes all of it, waiting while nobody reads.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
+            let written = self.write(bytes).await?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+
+    /// Writes what fits, waiting while nothing does. Given up, it has written nothing.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
             let mut ready = self.fd.writable().await?;
             match rustix::io::write(self.fd.get_ref(), bytes) {
-                Ok(written) => bytes = &bytes[written..],
+                Ok(written) => return Ok(written),
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 Err(Errno::INTR) => {}
                 Err(err) => return Err(err.into()),
             }
         }
-        Ok(())
     }
 }
 

@@ -121,13 +121,15 @@ impl Connection {
         else {
             return session.channel_failure(channel);
         };
+        let mut environment = opening.environment.clone();
+        environment.extend(self.shared.for_keepers(login));
         let forced = grant.command.as_deref().map(str::as_bytes);
         let order = Order {
             login,
             command: forced.or(wanted),
             original: forced.and(wanted),
             terminal: opening.terminal.as_ref(),
-            environment: &opening.environment,
+            environment: &environment,
         };
         let (program, ends) = match Program::start(&order, &self.shared.undertaker) {
             Ok(started) => started,

@@ -20,26 +20,28 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Embedded, Limits, Timing};
+use crate::config::{Embedded, Keeper, Limits, Timing};
+use crate::keeper::{DIR_VARIABLE, SHELL_VARIABLE};
 
 mod authorized_keys;
 mod certificate;
-mod end;
+pub(crate) mod end;
 mod handler;
-mod login;
+pub(crate) mod login;
 mod modes;
 mod program;
-mod pty;
+pub(crate) mod pty;
 mod session;
 mod signals;
 mod transport;
-mod unchecked;
-mod undertaker;
+pub(crate) mod unchecked;
+pub(crate) mod undertaker;
 
 #[cfg(test)]
 mod tests;
 
 use handler::Connection;
+use login::Login;
 use transport::{Held, Transport};
 use undertaker::Undertaker;
 
@@ -96,12 +98,28 @@ struct Shared {
     russh: Arc<RusshConfig>,
     ca: UserCa,
     embedded: Embedded,
+    keeper: Keeper,
     channels_max: usize,
     input_max: usize,
     handshake: Duration,
     auth: Duration,
     undertaker: Undertaker,
     cut: CancellationToken,
+}
+
+impl Shared {
+    /// What a keeper that this login starts is to know of our settings.
+    fn for_keepers(&self, login: &Login) -> Vec<(String, String)> {
+        let mut variables = Vec::new();
+        if !self.keeper.dir.is_empty() {
+            let dir = authorized_keys::path(&self.keeper.dir, login);
+            variables.push((DIR_VARIABLE.to_owned(), dir.to_string_lossy().into_owned()));
+        }
+        if !self.embedded.shell.is_empty() {
+            variables.push((SHELL_VARIABLE.to_owned(), self.embedded.shell.clone()));
+        }
+        variables
+    }
 }
 
 /// The SSH server.
@@ -117,6 +135,7 @@ impl EmbeddedSshd {
         host_key: PrivateKey,
         ca: UserCa,
         embedded: &Embedded,
+        keeper: &Keeper,
         limits: &Limits,
         timing: &Timing,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
@@ -126,6 +145,7 @@ impl EmbeddedSshd {
             russh: Arc::new(russh_config(host_key, limits.auth_tries)),
             ca,
             embedded: embedded.clone(),
+            keeper: keeper.clone(),
             channels_max: limits.channels,
             input_max: usize::try_from(limits.input.0).unwrap_or(usize::MAX),
             handshake: timing.ssh_handshake,

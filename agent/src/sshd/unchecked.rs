@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 
 use nix::libc;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -44,6 +45,8 @@ pub struct User {
 pub fn spawn(mut command: Command, becomes: Becomes) -> io::Result<Child> {
     let prepare = move || {
         keep_to_ourselves();
+        // A keeper does without them (see `detach`), its program does not.
+        huge_pages(true);
         setsid()?;
         if becomes.terminal {
             ioctl_tiocsctty(stdin())?;
@@ -57,10 +60,39 @@ pub fn spawn(mut command: Command, becomes: Becomes) -> io::Result<Child> {
         Ok(())
     };
     // SAFETY: between fork and exec only async-signal-safe calls are allowed. The closure makes plain
-    // system calls (close_range, setsid, ioctl, setgroups, setgid, setuid) on values prepared before the fork; it
+    // system calls (close_range, prctl, setsid, ioctl, setgroups, setgid, setuid) on values prepared before the fork; it
     // allocates nothing and takes no lock.
     unsafe { command.pre_exec(prepare) };
     command.spawn()
+}
+
+/// Starts it as nobody's child, in a POSIX session and process group of its own, and waits until it runs.
+/// So nothing that happens to us, or to whoever started us, reaches it. It gets no huge pages: what is
+/// small and lives long would take megabytes for kilobytes.
+pub fn detach(mut command: std::process::Command) -> io::Result<()> {
+    let prepare = || {
+        keep_to_ourselves();
+        huge_pages(false);
+        setsid()?;
+        // SAFETY: nothing but the exec follows in the child, and nothing at all in the parent.
+        match unsafe { libc::fork() } {
+            0 => Ok(()),
+            -1 => Err(io::Error::last_os_error()),
+            // SAFETY: a plain system call; it runs nothing that belongs to the process we were forked from.
+            _ => unsafe { libc::_exit(0) },
+        }
+    };
+    // SAFETY: as in `spawn`; fork and _exit are plain system calls here, too.
+    unsafe { command.pre_exec(prepare) };
+    // `spawn` returns when the last one that holds the other end of its pipe has run the program.
+    command.spawn()?.wait()?;
+    Ok(())
+}
+
+/// Whether the kernel may give huge pages to this process and the program that it runs.
+fn huge_pages(may: bool) {
+    // SAFETY: a plain system call on numbers. Where it is not known, nothing changes.
+    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(!may), 0, 0, 0) };
 }
 
 /// Closes, at the coming exec, what the agent itself inherited from whoever started it. (Its own

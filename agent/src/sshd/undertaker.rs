@@ -6,6 +6,8 @@
 //! as with OpenSSH, what it left in the background on purpose lives on.)
 
 use std::fs;
+use std::io;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -75,32 +77,48 @@ async fn work(mut arriving: mpsc::UnboundedReceiver<Left>, grace: Duration, hurr
 }
 
 async fn bury(mut left: Left, grace: Duration, hurry: CancellationToken) {
-    let born = left.leader.id().and_then(|_| Process::read(left.sid)).map(|process| process.born);
-    tell(left.sid, born, Signal::SIGHUP).await;
-    // A stopped program hears nothing until it goes on.
-    tell(left.sid, born, Signal::SIGCONT).await;
-    let gone = async {
-        if let Err(err) = left.leader.wait().await {
-            tracing::warn!(sid = left.sid, %err, "cannot wait for a session's first process");
+    let hurried = async {
+        hurry.cancelled().await;
+        clock::pass(HURRIED_GRACE).await
+    };
+    let patience = async {
+        tokio::select! {
+            () = clock::pass(grace) => {}
+            () = hurried => {}
         }
+    };
+    if let Err(err) = end(&mut left.leader, left.sid, patience).await {
+        tracing::warn!(sid = left.sid, %err, "cannot wait for a session's first process");
+    }
+}
+
+/// Ends all processes of a POSIX session, and waits until they are gone: what is left when `patience`
+/// is over is killed. How the leader ended.
+pub async fn end(leader: &mut Child, sid: i32, patience: impl Future<Output = ()>) -> io::Result<ExitStatus> {
+    let born = leader.id().and_then(|_| Process::read(sid)).map(|process| process.born);
+    tell(sid, born, Signal::SIGHUP).await;
+    // A stopped program hears nothing until it goes on.
+    tell(sid, born, Signal::SIGCONT).await;
+    let gone = async {
+        let _ = leader.wait().await;
         let mut again = LOOK_AGAIN;
-        while !members(left.sid, born).await.is_empty() {
+        while !members(sid, born).await.is_empty() {
             clock::pass(again).await;
             again = LOOK_AGAIN_MOST.min(again * 2);
         }
     };
     tokio::select! {
-        () = gone => return,
-        () = clock::pass(grace) => {}
-        () = async { hurry.cancelled().await; clock::pass(HURRIED_GRACE).await } => {}
+        () = gone => return leader.wait().await,
+        () = patience => {}
     }
-    let stubborn = tell(left.sid, born, Signal::SIGKILL).await;
-    tracing::info!(sid = left.sid, stubborn, "killed what did not go by itself");
-    let _ = left.leader.wait().await;
+    let stubborn = tell(sid, born, Signal::SIGKILL).await;
+    tracing::info!(sid, stubborn, "killed what did not go by itself");
+    let status = leader.wait().await;
     // Something may have been forked while the list was made.
-    while tell(left.sid, born, Signal::SIGKILL).await > 0 {
+    while tell(sid, born, Signal::SIGKILL).await > 0 {
         clock::pass(LOOK_AGAIN).await;
     }
+    status
 }
 
 /// Sends the signal to all processes of the session; how many there were.

@@ -67,6 +67,7 @@ async fn closing_the_server_ends_all_sessions_and_then_its_work_is_done() {
         host_key,
         UserCa::default(),
         &settings.embedded,
+        &settings.keeper,
         &settings.limits,
         &settings.timing,
     );

@@ -20,6 +20,7 @@ use crate::identity::StateDir;
 
 mod cleanup;
 mod flow;
+mod keepers;
 mod logins;
 mod sessions;
 
@@ -49,8 +50,9 @@ impl Stage {
         let host_line = host_key.public_key().to_openssh().unwrap();
         std::fs::write(dir.path().join("known_hosts"), format!("device {host_line}\n")).unwrap();
         let ca = UserCa::default();
-        let (sshd, burials) =
-            EmbeddedSshd::new(host_key, ca.clone(), &settings.embedded, &settings.limits, &settings.timing);
+        let (embedded, keeper) = (&settings.embedded, &settings.keeper);
+        let (limits, timing) = (&settings.limits, &settings.timing);
+        let (sshd, burials) = EmbeddedSshd::new(host_key, ca.clone(), embedded, keeper, limits, timing);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut serving = JoinSet::new();
