@@ -259,7 +259,7 @@ impl Hold<'_> {
             self.typed.shrink_to(PIECE);
         }
         self.taken += length as u64;
-        self.keeper.handle(clock::now(), Input::InputTaken(self.taken));
+        self.keeper.handle(clock::now(), Input::Taken(self.taken));
     }
 
     /// Carries out everything that is pending and fills the broker's connection.

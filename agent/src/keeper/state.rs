@@ -43,7 +43,7 @@ pub enum Input {
     /// The program wrote.
     Output(Bytes),
     /// The program's terminal took the first so many bytes of input.
-    InputTaken(u64),
+    Taken(u64),
     /// The screen as of the end of the output so far.
     Snapshot {
         /// Its width.
@@ -153,7 +153,7 @@ impl Keeper {
             Input::Frame(from, ..) => self.outputs.push_back(Output::Close(from)),
             Input::Lost(from) => self.lost(now, from),
             Input::Output(bytes) => self.host.handle(now, HostInput::Output(bytes)),
-            Input::InputTaken(total) => self.host.handle(now, HostInput::InputTaken { total }),
+            Input::Taken(total) => self.host.handle(now, HostInput::InputTaken { total }),
             Input::Snapshot { cols, rows, bytes } => {
                 let offset = self.host.head();
                 self.host.handle(now, HostInput::Snapshot { offset, cols, rows, bytes });

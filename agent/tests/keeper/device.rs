@@ -196,7 +196,7 @@ impl Attached {
                 }
                 continue;
             }
-            let mut piece = [0; 16 * 1024];
+            let mut piece = vec![0; 16 * 1024];
             match self.stdout.read(&mut piece).await {
                 Ok(0) | Err(_) => return None,
                 Ok(length) => self.decoder.push(&piece[..length]),
@@ -246,11 +246,9 @@ impl Attached {
     /// The answer to a join.
     pub async fn hear_attached(&mut self) -> HostControl {
         loop {
-            match self.hear().await.expect("an answer") {
-                FromKeeper::Frame(_, HostFrame::Control(attached @ HostControl::Attached { .. })) => {
-                    return attached;
-                }
-                _ => {}
+            let message = self.hear().await.expect("an answer");
+            if let FromKeeper::Frame(_, HostFrame::Control(attached @ HostControl::Attached { .. })) = message {
+                return attached;
             }
         }
     }

@@ -13,8 +13,9 @@ fn status(pid: i32, field: &str) -> usize {
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// Beside the program itself, of which all keepers and the agent share one copy in memory.
 #[tokio::test]
-async fn a_full_ring_and_a_flood_cost_less_than_8_mib() {
+async fn a_full_ring_and_a_flood_cost_less_than_8_mib_of_its_own() {
     let device = Device::new();
     let done = device.path("done");
     let command = format!("seq 1 3000000; touch {}; sleep 1000", done.display());
@@ -38,9 +39,6 @@ async fn a_full_ring_and_a_flood_cost_less_than_8_mib() {
     let (private, code) = (status(keeper, "RssAnon:"), status(keeper, "RssFile:"));
     eprintln!("VmRSS {before} kB, after a snapshot {after} kB: private {private} kB, code {code} kB");
     assert!(private < 8 << 10, "{private} kB");
-    // Of the program itself, which all keepers and the agent share, as much is in memory as was run: of
-    // one that is not optimized that is most of it.
-    assert!(cfg!(debug_assertions) || after < 8 << 10, "{after} kB, of which code {code}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Keepers as real processes, attached to over plain pipes and over real sshds.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is meant to panic")]
+
 mod device;
 mod endings;
 mod limits;
