@@ -247,7 +247,8 @@ impl Attached {
     pub async fn hear_attached(&mut self) -> HostControl {
         loop {
             let message = self.hear().await.expect("an answer");
-            if let FromKeeper::Frame(_, HostFrame::Control(attached @ HostControl::Attached { .. })) = message {
+            if let FromKeeper::Frame(_, HostFrame::Control(attached @ HostControl::Attached { .. })) = message
+            {
                 return attached;
             }
         }
