@@ -299,7 +299,9 @@ async fn a_device_that_does_not_come_back_ends_its_sessions_as_device_lost() {
 
 #[actix::test]
 async fn a_session_with_nobody_attached_is_ended_after_its_limit_and_says_so() {
-    let (kit, agent, _connected) = world().await;
+    let kit = Kit::with(|config| config.timing.detached_for = Duration::from_secs(600)).await;
+    let mut agent = Agent::new();
+    let _connected = agent.connect(&kit).await.unwrap();
     let (id, browser) = live(&kit, &agent).await;
     drop(browser);
     view_until(&kit, &id, |view| view.state == SessionState::Detached).await;
