@@ -33,11 +33,13 @@ export interface SessionInfo {
   device_name: string;
   login: string;
   person: string;
-  state: "connecting" | "live" | "detached" | "device_away" | "ended";
+  state: "connecting" | "live" | "detached" | "device_away" | "adrift" | "ended";
   started: string;
   ended: string | null;
   ending: Ending | null;
   viewers: number;
+  /** A keeper on the device has the shell; null: not known yet. */
+  kept: boolean | null;
   command: string | null;
 }
 

@@ -8,8 +8,11 @@ const STATE_WORDS: Record<SessionInfo["state"], string> = {
   live: "in use",
   detached: "nobody attached, kept",
   device_away: "device link lost, kept",
+  adrift: "kept on the device, not reachable now",
   ended: "over",
 };
+
+const isAlone = ({ state }: SessionInfo) => state !== "live" && state !== "connecting";
 
 /** The shells that run on one device: take one up again, or end it. */
 export function ShellList(props: {
@@ -30,10 +33,11 @@ export function ShellList(props: {
               <span class="quiet">
                 {STATE_WORDS[session.state]}; began {span(props.now - Date.parse(session.started))}{" "}
                 ago
+                {session.kept === false && "; ends with the broker"}
               </span>
               <span class="shell-actions">
                 <Link to={addressOf.session(session.id)} class="button">
-                  Take up
+                  {isAlone(session) ? "Take up again" : "Take up"}
                 </Link>
                 <button type="button" onClick={() => props.end(session)}>
                   End
