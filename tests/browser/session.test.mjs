@@ -96,7 +96,7 @@ test('a second tab takes the terminal over, the first one says so, and takes it 
   await first.says(/Taken over/);
   await second.run('echo from the second tab');
   await first.page.bringToFront();
-  await first.page.getByRole('button', { name: 'Take it back' }).click();
+  await first.page.getByRole('button', { name: 'Take back' }).click();
   await first.is('live');
   await second.is('taken_over');
   await first.shows('from the second tab');

@@ -5,14 +5,19 @@ import { Icon } from "./icon";
 import { Link } from "./link";
 
 /** The line at the top of every page: the name, what the page is about, its buttons. */
-export function Bar(props: { children?: ComponentChildren; buttons?: ComponentChildren }) {
+export function Bar(props: {
+  children?: ComponentChildren;
+  buttons?: ComponentChildren;
+  /** What stands in it for a while in place of the rest. */
+  banner?: ComponentChildren;
+}) {
   return (
-    <header class="bar">
+    <header class={props.banner ? "bar telling" : "bar"}>
       <Link to={addressOf.devices()} class="brand" label="Moorline: all devices">
         <Logo />
         <span class="brand-name">Moorline</span>
       </Link>
-      <div class="bar-middle">{props.children}</div>
+      <div class="bar-middle">{props.banner ?? props.children}</div>
       <div class="bar-buttons">
         {props.buttons}
         <ThemeButton choice={themeChoice.value} />

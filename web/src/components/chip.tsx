@@ -17,6 +17,7 @@ export const STATE_ICONS: Record<StateName, IconName> = {
   watching: "eye",
   unstable: "warning",
   reconnecting: "again",
+  waiting: "unlinked",
   device_lost: "unlinked",
   taken_over: "eye",
   ended: "stop",

@@ -7,6 +7,8 @@ export function Steps(props: {
   steps: ReturnType<typeof stepsFor>;
   /** What does not go well, if anything. */
   sentence: string;
+  /** Asks again at once; null while nothing is waited for. */
+  retry: (() => void) | null;
   cancel: () => void;
 }) {
   const { device, steps } = props;
@@ -24,9 +26,16 @@ export function Steps(props: {
         ))}
       </ol>
       {props.sentence && <p>{props.sentence}</p>}
-      <button type="button" onClick={props.cancel}>
-        Cancel
-      </button>
+      <div class="steps-buttons">
+        {props.retry && (
+          <button type="button" onClick={props.retry}>
+            Retry now
+          </button>
+        )}
+        <button type="button" onClick={props.cancel}>
+          Cancel
+        </button>
+      </div>
     </section>
   );
 }

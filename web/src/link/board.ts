@@ -35,6 +35,7 @@ export class Board {
       attempt: 0,
       retryAt: null,
       keptUntil: null,
+      waiting: false,
       device: "steady",
       deviceSince: now,
       deviceKeptUntil: null,
@@ -88,16 +89,20 @@ export function newsOf(control: HostControl, status: LinkStatus, now: number): P
       };
     case "step": {
       const others = status.steps.filter(({ step }) => step !== control.step);
-      return { steps: [...others, { step: control.step, ms: control.ms }] };
+      const steps = [...others, { step: control.step, ms: control.ms }];
+      return { steps, waiting: status.phase !== "live" };
     }
     case "live":
-      return { phase: "live", lostSince: null, keptUntil: null, failure: null };
+      return { phase: "live", waiting: false, lostSince: null, keptUntil: null, failure: null };
     case "size":
       return { size: control.size };
     case "device": {
       const lost = control.state === "lost";
       const deviceKeptUntil = lost ? now + control.kept_s * 1000 : null;
-      return { device: control.state, deviceSince: now, deviceKeptUntil };
+      // Said again and again while it lasts.
+      const deviceSince = control.state === status.device ? status.deviceSince : now;
+      const waiting = status.phase !== "live";
+      return { device: control.state, deviceSince, deviceKeptUntil, waiting };
     }
     case "viewers":
       return { viewers: { drivers: control.drivers, watchers: control.watchers } };

@@ -5,6 +5,7 @@ import { type CodeInfo, codeByNumber } from "./codes";
 /** What to do when a connection has ended with a code.
  *
  * - `again`: reconnect, waiting longer each time
+ * - `at_once`: reconnect now: only the way behind the broker broke, and the device keeps the shell
  * - `soon`: reconnect within 2 s; the broker is being restarted
  * - `once`: reconnect once; a second time in a row is a fault
  * - `new_ticket`: ask for a ticket, then reconnect
@@ -12,7 +13,15 @@ import { type CodeInfo, codeByNumber } from "./codes";
  * - `ended`: the session is over
  * - `failed`: trying again is of no use
  */
-export type Meaning = "again" | "soon" | "once" | "new_ticket" | "taken_over" | "ended" | "failed";
+export type Meaning =
+  | "again"
+  | "at_once"
+  | "soon"
+  | "once"
+  | "new_ticket"
+  | "taken_over"
+  | "ended"
+  | "failed";
 
 const MEANINGS: Record<number, Meaning> = {
   1000: "ended",
@@ -30,6 +39,7 @@ const MEANINGS: Record<number, Meaning> = {
   4441: "ended",
   4442: "ended",
   4450: "ended",
+  4457: "at_once",
   // The host replaced this connection by one of the same viewer: a copy of this tab.
   4475: "taken_over",
   4474: "again",

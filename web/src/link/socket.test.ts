@@ -52,8 +52,8 @@ class Page {
       },
       environment: browser,
       events: {
-        write: (bytes, done) => {
-          this.told.push(`write ${hex(bytes)}`);
+        write: (bytes, done, replay) => {
+          this.told.push(`${replay ? "replay" : "write"} ${hex(bytes)}`);
           done();
         },
         rebuild: (cols, rows, bytes, done) => {
@@ -175,7 +175,7 @@ test("a break is healed with what is missing both ways", async () => {
   const [input] = page.socket.take().filter(({ kind }) => kind === "in");
   assert.deepEqual(input, { kind: "in", offset: 1, bytes: Uint8Array.from([0x73]) });
   page.writes(3, "de");
-  assert.equal(page.told.at(-1), "write 6465");
+  assert.equal(page.told.at(-1), "replay 6465");
   assert.equal(page.browser.stored.get("moorline.resume.s-1"), "r2");
 });
 
@@ -448,4 +448,106 @@ test("closing leaves and ends everything", async () => {
   assert.equal(page.socket.closedWith, 1000);
   assert.equal(page.statuses.at(-1)?.phase, "closed");
   assert.equal(page.browser.waiting, 0);
+});
+
+test("output is a replay up to the head at the attach, and live from that very byte on", async () => {
+  const page = new Page();
+  await page.goesLive({ from: 0, head: 0 });
+  page.writes(0, "abc");
+  await page.closes(1006);
+  await page.goesLive({ from: 3, head: 5 });
+  page.writes(3, "d");
+  page.writes(4, "efg");
+  page.writes(7, "h");
+  const written = page.told.filter((told) => /^(write|replay)/.test(told));
+  assert.deepEqual(written, ["write 616263", "replay 64", "replay 65", "write 6667", "write 68"]);
+});
+
+test("a character across the head goes to the terminal whole, and all of it is acknowledged", async () => {
+  const page = new Page();
+  await page.goesLive({ from: 0, head: 1 });
+  page.writes(0, "é!");
+  const written = page.told.filter((told) => /^(write|replay)/.test(told));
+  assert.deepEqual(written, ["write c3a921"]);
+  await page.browser.pass(50);
+  const acks = page.socket.take().filter(({ kind }) => kind === "ack");
+  assert.deepEqual(acks.at(-1), { kind: "ack", offset: 3 });
+});
+
+test("an interruption behind the broker is answered at once and is no failure", async () => {
+  const page = new Page();
+  page.browser.chance = 1;
+  for (let n = 0; n < 20; n++) {
+    await page.goesLive({ keeper: true });
+    await page.closes(4457);
+    assert.equal(page.status.phase, "reconnecting");
+    assert.equal((page.status.retryAt ?? 0) - page.browser.time, 250);
+    await page.browser.pass(250);
+  }
+});
+
+test("one that comes again before the shell is there is answered later and later", async () => {
+  const page = new Page();
+  await page.goesLive({ keeper: true });
+  page.browser.chance = 1;
+  const waits: number[] = [];
+  for (let n = 0; n < 4; n++) {
+    await page.closes(4457);
+    waits.push((page.status.retryAt ?? 0) - page.browser.time);
+    await page.browser.pass(waits.at(-1) ?? 0);
+    page.socket.onopen?.({});
+  }
+  assert.deepEqual(waits, [250, 500, 1_000, 2_000]);
+});
+
+test("a hello may stay unanswered for as long as the broker says what it waits for", async () => {
+  const page = new Page();
+  await page.goesLive({ keeper: true });
+  await page.closes(4457);
+  await page.opens();
+  const opened = page.browser.sockets.length;
+  const began = page.browser.time;
+  for (let n = 0; n < 20; n++) {
+    page.says({ t: "device", state: "lost", kept_s: 86_400 - 5 * n });
+    await page.browser.pass(5_000);
+  }
+  assert.equal(page.browser.sockets.length, opened, "it waits on the same connection");
+  assert.equal(page.status.waiting, true);
+  assert.equal(page.status.device, "lost");
+  assert.equal(page.status.deviceSince, began);
+  assert.equal(page.status.deviceKeptUntil, began + 86_400_000);
+  assert.equal(page.status.input, "blocked");
+  page.link.typed("x");
+  await page.browser.pass(0);
+  assert.equal(page.browser.sockets.length, opened, "a key does not begin anew");
+  page.says({ t: "device", state: "steady", kept_s: 86_400 });
+  page.says(attached({ keeper: true, resume: "r2" }));
+  page.says({ t: "live" });
+  await settled();
+  assert.equal(page.status.phase, "live");
+  assert.equal(page.status.waiting, false);
+  assert.equal(page.status.input, "on");
+});
+
+test("silence of a broker that has not answered the hello is a dead connection", async () => {
+  const page = new Page();
+  await page.goesLive();
+  await page.closes(4457);
+  await page.opens();
+  page.says({ t: "device", state: "lost", kept_s: 60 });
+  await page.browser.pass(15_000);
+  assert.equal(page.status.phase, "reconnecting");
+  assert.equal(page.status.waiting, false);
+});
+
+test("who waits for a device can have the connection made anew", async () => {
+  const page = new Page();
+  await page.goesLive();
+  await page.closes(4457);
+  await page.opens();
+  page.says({ t: "device", state: "lost", kept_s: 60 });
+  const opened = page.browser.sockets.length;
+  page.link.retryNow();
+  await page.browser.pass(0);
+  assert.equal(page.browser.sockets.length, opened + 1);
 });

@@ -23,8 +23,9 @@ import { Viewer, type ViewerOutput } from "./viewer";
  * inside a call into the link. */
 export interface LinkEvents {
   /** Output for the terminal, which never ends inside a character unless it stays so. Call
-   * `done` when it was parsed: `term.write(bytes, done)`. */
-  write(bytes: Uint8Array, done: () => void): void;
+   * `done` when it was parsed: `term.write(bytes, done)`. What the terminal answers to a `replay`,
+   * which the program wrote before this page was attached, must be dropped. */
+  write(bytes: Uint8Array, done: () => void, replay: boolean): void;
   /** Reset the terminal, size it, write the bytes, call `done`. What the terminal answers until
    * then must be dropped. */
   rebuild(cols: number, rows: number, bytes: Uint8Array, done: () => void): void;
@@ -124,6 +125,8 @@ class Link implements TerminalLink {
   private violations = 0;
   private attachedAt: number | null = null;
   private keptMs = 0;
+  /** Output below was written before this page was attached: a replay. */
+  private liveFrom = 0;
   private everLive = false;
   private lastError: Failure | null = null;
   private flushing = false;
@@ -162,7 +165,7 @@ class Link implements TerminalLink {
 
   private give(input: (now: number) => boolean): boolean {
     const state = this.status.input;
-    if (this.status.phase === "reconnecting") this.retryNow();
+    if (this.status.phase === "reconnecting") this.hurry();
     const taken = (state === "on" || state === "queued") && input(this.env.now());
     this.transmit();
     this.flushSoon();
@@ -180,9 +183,16 @@ class Link implements TerminalLink {
   }
 
   retryNow(): void {
-    const failed = this.status.phase === "failed";
-    if (failed) this.violations = 0;
-    if (failed || this.timers.retry !== undefined) this.arm("retry", 0, () => this.connect());
+    const { phase, waiting } = this.status;
+    if (phase === "failed") this.violations = 0;
+    const stuck = phase === "reconnecting" && waiting;
+    if (phase === "failed" || stuck) this.arm("retry", 0, () => this.connect());
+    else this.hurry();
+  }
+
+  /** Does not wait for the next try. */
+  private hurry(): void {
+    if (this.timers.retry !== undefined) this.arm("retry", 0, () => this.connect());
   }
 
   takeControl(): void {
@@ -216,7 +226,8 @@ class Link implements TerminalLink {
   }
 
   private wake(): void {
-    this.retryNow();
+    if (this.status.phase === "failed") this.retryNow();
+    else this.hurry();
     this.viewer.probe(this.env.now());
     this.transmit();
   }
@@ -238,7 +249,7 @@ class Link implements TerminalLink {
       phase: reconnecting ? "reconnecting" : "connecting",
       attempt: this.attempt,
       retryAt: null,
-      failure: null,
+      waiting: false,
       takenOverBy: null,
     });
     this.attempt++;
@@ -347,6 +358,9 @@ class Link implements TerminalLink {
       case "again":
         this.retryIn(waitBefore(this.attempt, this.env.random()), number);
         break;
+      case "at_once":
+        this.interrupted(number);
+        break;
       case "soon":
         this.retryIn(waitForRestart(this.env.random()), number);
         break;
@@ -367,6 +381,12 @@ class Link implements TerminalLink {
     }
   }
 
+  /** No failure of this connection: after one that was attached, the first try is at once. */
+  private interrupted(number: number): void {
+    if (this.status.phase === "live") this.attempt = 0;
+    this.retryIn(waitBefore(this.attempt, this.env.random()), number);
+  }
+
   /** The token was refused. A second refusal in a row is waited out like any other failure. */
   private withoutToken(number: number): void {
     const first = this.memory.resume !== null || this.attempt <= 1;
@@ -384,6 +404,9 @@ class Link implements TerminalLink {
       attempt: this.attempt,
       retryAt: now + wait,
       network: "steady",
+      waiting: false,
+      device: "steady",
+      deviceKeptUntil: null,
       failure: this.failureOf(number),
     });
     this.arm("retry", wait, () => this.connect());
@@ -496,17 +519,21 @@ class Link implements TerminalLink {
 
   private write(bytes: Uint8Array, end: number): void {
     this.disarm("tail");
-    this.hand(this.gate.pass(bytes), end);
-  }
-
-  private hand(whole: Uint8Array, end: number): void {
-    const kept = this.gate.kept;
-    if (whole.length > 0) this.events.write(whole, () => this.parsed(end - kept));
+    const start = end - bytes.length;
+    const replayed = Math.min(Math.max(0, this.liveFrom - start), bytes.length);
+    if (replayed > 0) this.hand(bytes.subarray(0, replayed), start + replayed, true);
+    if (replayed < bytes.length) this.hand(bytes.subarray(replayed), end, false);
     // Once everything before it was parsed, nobody is to wait for the rest of a character.
-    if (kept > 0) {
-      const acknowledge = () => this.events.write(new Uint8Array(0), () => this.parsed(end));
+    if (this.gate.kept > 0) {
+      const acknowledge = () => this.events.write(new Uint8Array(0), () => this.parsed(end), false);
       this.arm("tail", TAIL_WAITS_MS, acknowledge);
     }
+  }
+
+  private hand(bytes: Uint8Array, end: number, replay: boolean): void {
+    const whole = this.gate.pass(bytes);
+    const parsed = end - this.gate.kept;
+    if (whole.length > 0) this.events.write(whole, () => this.parsed(parsed), replay);
   }
 
   private rebuild(output: ViewerOutput & { do: "rebuild" }): void {
@@ -532,6 +559,7 @@ class Link implements TerminalLink {
         this.memory.resume = control.resume;
         this.attachedAt = now;
         this.keptMs = control.kept_s * 1000;
+        this.liveFrom = control.head;
         if (!this.env.visible()) this.viewer.send({ t: "visibility", hidden: true });
         this.disarm("freeze");
         break;

@@ -7,7 +7,8 @@ import type { Ending, LegState, Role, Size, Step } from "./protocol";
  *
  * - `connecting`: the first connection, until the shell is there (`steps` tick off)
  * - `live`: attached, the shell is there (see also `network` and `device`)
- * - `reconnecting`: the connection broke; it is being made again, the shell is kept
+ * - `reconnecting`: the connection broke; it is being made again, the shell is kept. `waiting`: the
+ *   broker is there again and says what it waits for, the shell is not
  * - `taken_over`: another tab types now; `takeControl()` takes it back, `requestView()` looks on
  * - `ended`: the session is over, `ending` says why
  * - `failed`: it cannot go on, `failure` says why and what to do
@@ -65,6 +66,8 @@ export interface LinkStatus {
   attempt: number;
   retryAt: number | null;
   keptUntil: number | null;
+  /** The broker took the hello, and has yet to reach the shell: `device` says why. */
+  waiting: boolean;
   /** Between broker and device. `deviceKeptUntil`: until when the device may come back. */
   device: LegState;
   deviceSince: number;

@@ -39,7 +39,7 @@ export function TerminalOutcome({
           title="Taken over"
           sentence={words.sentence}
           actions={[
-            { words: "Take it back", act: () => resume(view, () => session.takeControl()) },
+            { words: "Take back", act: () => resume(view, () => session.takeControl()) },
             { words: "Look on", act: () => resume(view, () => session.requestView()) },
             toDevices,
           ]}
@@ -91,7 +91,7 @@ function Ended({
       icon="stop"
       title={info ? "This session is over" : "Session ended"}
       sentence={endingWords(ending, lasted)}
-      remedy={exited || !ending ? "" : remedyFor(ending.code)}
+      remedy={exited || !ending ? "" : unsaid(remedyFor(ending.code), ending.text)}
       actions={device ? [newSession(device), toDevices] : [toDevices]}
     />
   );
@@ -99,7 +99,7 @@ function Ended({
 
 function Failed({ failure, actions }: { failure: Failure; actions: OutcomeAction[] }) {
   // The API's sentences have their remedy in them already; the link tells the two apart.
-  const remedy = failure.text.includes(failure.remedy) ? "" : failure.remedy;
+  const remedy = unsaid(failure.remedy, failure.text);
   return (
     <Outcome
       icon="cross"
@@ -110,6 +110,10 @@ function Failed({ failure, actions }: { failure: Failure; actions: OutcomeAction
       actions={actions}
     />
   );
+}
+
+function unsaid(remedy: string, text: string): string {
+  return text.includes(remedy) ? "" : remedy;
 }
 
 function failedActions(session: Session, retry: (() => void) | null): OutcomeAction[] {

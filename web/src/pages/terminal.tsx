@@ -1,7 +1,8 @@
 import { useComputed } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 
-import { Banner } from "../components/banner";
+import { Announcement } from "../components/announcement";
+import { Banner, type BannerAction } from "../components/banner";
 import { Bar, BarButton } from "../components/bar";
 import { Chip, STATE_ICONS } from "../components/chip";
 import { Steps } from "../components/steps";
@@ -9,9 +10,9 @@ import { TerminalQuestion } from "../components/terminal-question";
 import { now } from "../state/now";
 import { readerMode } from "../state/preferences";
 import { addressOf, go } from "../state/router";
-import type { Session, Target } from "../state/session";
+import { PLAIN_SHELL, type Session, type Target } from "../state/session";
 import { TerminalView } from "../state/terminal-view";
-import { endingWords, stepsFor, type Words, wordsFor } from "../state/words";
+import { endingWords, mayBeOver, stepsFor, type Words, wordsFor } from "../state/words";
 import { NOT_LOADED, NotLoaded, TerminalOutcome } from "./terminal-outcome";
 
 /** One terminal, from edge to edge. */
@@ -35,9 +36,17 @@ export function TerminalPage({ target }: { target: Target }) {
 
   return (
     <div class="terminal-page">
-      <Bar buttons={<TerminalButtons view={view} session={session} />}>
+      <Bar
+        buttons={<TerminalButtons view={view} session={session} />}
+        banner={bannerOf(view, session, words)}
+      >
         <h1 class="device-name">{device || "Terminal"}</h1>
         {session?.login.value && <span class="quiet login">{session.login.value}</span>}
+        {session?.status.value?.phase === "live" && !session.status.value.keeper && (
+          <span class="quiet plain" title={PLAIN_SHELL}>
+            ends with the broker
+          </span>
+        )}
         <Chip icon={STATE_ICONS[words.state]} word={words.word} tone={words.tone} />
       </Bar>
       <p class="unseen" role="status">
@@ -59,20 +68,16 @@ export function TerminalPage({ target }: { target: Target }) {
           {view.linkTarget.value && (
             <p class="link-target">{view.linkTarget.value} · Ctrl+click opens it</p>
           )}
-          {words.state === "connecting" && (
+          {isOpening(session, words) && (
             <Steps
               device={device}
               steps={stepsFor(session?.status.value?.steps ?? [])}
               sentence={words.sentence}
+              retry={words.sentence ? () => view.retryNow() : null}
               cancel={() => view.cancel()}
             />
           )}
-          {(words.state === "reconnecting" || words.state === "device_lost") && (
-            <Banner
-              words={words}
-              retry={words.state === "reconnecting" ? () => view.retryNow() : null}
-            />
-          )}
+          <Announcement text={view.announced.value} dismiss={() => view.dismiss()} />
           <p class="notice" aria-live="polite">
             {view.notice.value}
           </p>
@@ -83,6 +88,25 @@ export function TerminalPage({ target }: { target: Target }) {
       {view.question.value && <TerminalQuestion question={view.question.value} device={device} />}
     </div>
   );
+}
+
+/** Nothing was seen of the shell yet. */
+function isOpening(session: Session | null, words: Words): boolean {
+  if (words.state === "connecting") return true;
+  return words.state === "waiting" && session?.status.value?.phase === "connecting";
+}
+
+function bannerOf(view: TerminalView, session: Session | null, words: Words) {
+  const status = session?.status.value;
+  const broken = status?.phase === "reconnecting";
+  if (!status || !(broken || words.state === "device_lost")) return null;
+  const device = session?.deviceId.value;
+  const actions: BannerAction[] = [];
+  if (device && mayBeOver(status, now.value)) {
+    actions.push({ words: "New session", act: () => go(addressOf.open(device)) });
+  }
+  if (broken) actions.push({ words: "Retry now", act: () => view.retryNow() });
+  return <Banner words={words} actions={actions} />;
 }
 
 function TerminalButtons({ view, session }: { view: TerminalView; session: Session | null }) {
@@ -133,13 +157,15 @@ function wordsOf(view: TerminalView): Words {
     return { ...own, state: "ended", word: "Ended", sentence: endingWords(stage.session.ending) };
   }
   const status = session?.status.value;
-  return status ? wordsFor(status, now.value) : { ...own, state: "connecting" };
+  return status
+    ? wordsFor(status, now.value, session.person.value)
+    : { ...own, state: "connecting" };
 }
 
 /** The state as a screen reader says it, once: without what counts up or down. */
 function spoken(words: Words): string {
   const word = words.word.replace(/,.*/, "");
-  const steady = words.sentence.replace(/ \(try \d+\)| for \d+:[\d:]+/g, "");
+  const steady = words.sentence.replace(/ \(try \d+\)| for (\d+:[\d:]+|\d+ h( \d+ min)?)/g, "");
   const begin = steady.startsWith(word) ? [] : [`${word}.`];
   return [...begin, steady, words.typing].filter((part) => part !== "").join(" ");
 }

@@ -19,7 +19,7 @@ import { failureOf, type StateName, stateOf } from "./words";
 /** What shows the session. */
 export interface Screen {
   readonly size: { cols: number; rows: number; xpx: number; ypx: number };
-  write(bytes: Uint8Array, done: () => void): void;
+  write(bytes: Uint8Array, done: () => void, replay: boolean): void;
   rebuild(cols: number, rows: number, bytes: Uint8Array, done: () => void): void;
   gap(bytes: number): void;
   fix(size: { cols: number; rows: number } | null): void;
@@ -40,9 +40,15 @@ export type Stage =
 /** What is said in passing. */
 export interface Voice {
   say(text: string): void;
+  /** Of importance: stays until it was read. */
+  announce(text: string): void;
   /** It holds no longer. */
   unsay(text: string): void;
 }
+
+/** Said where no keeper holds the shell. */
+export const PLAIN_SHELL =
+  "This shell hangs on the broker: it outlives a break of your network and a closed tab, not the broker.";
 
 /** Why the keyboard was of no use, as a person would say it. */
 const NOT_SENT = "Not sent: there is no connection to the shell now.";
@@ -53,6 +59,8 @@ export class Session {
   readonly deviceId = signal<string | null>(null);
   readonly deviceName = signal("");
   readonly login = signal("");
+  /** Who looks at this page. */
+  readonly person = signal<string | null>(null);
   /** When it began, and when it ended, in ms of `Date.now()`. */
   readonly startedAt = signal<number | null>(null);
   readonly endedAt = signal<number | null>(null);
@@ -75,6 +83,12 @@ export class Session {
   /** Opens it; may be called again after a refusal. */
   async open(target: Target): Promise<void> {
     this.stage.value = { is: "asking" };
+    void api.me().then(
+      ({ person }) => {
+        this.person.value = person;
+      },
+      () => {}, // Only a word depends on it.
+    );
     try {
       if ("device" in target) await this.openNew(target.device);
       else await this.openOld(target.session);
@@ -167,7 +181,7 @@ export class Session {
 
   private linkEvents(): LinkEvents {
     return {
-      write: (bytes, done) => this.screen.write(bytes, done),
+      write: (bytes, done, replay) => this.screen.write(bytes, done, replay),
       rebuild: (cols, rows, bytes, done) => this.screen.rebuild(cols, rows, bytes, done),
       gap: ({ from, to }) => {
         this.screen.gap(to - from);
@@ -176,11 +190,18 @@ export class Session {
         );
       },
       control: (message) => {
-        if (message.t === "notice") this.voice.say(message.text);
+        if (message.t === "notice") this.voice.announce(message.text);
+        if (message.t === "live") this.tellIfPlain();
       },
       status: (status) => this.take(status),
       pasteCancelled: (sent) => this.voice.say(`Paste cancelled after ${amount(sent)}.`),
     };
+  }
+
+  /** Once per session and tab: what a shell without a keeper does not outlive. */
+  private tellIfPlain(): void {
+    if (this.status.value?.keeper !== false || toldAlready(this.id)) return;
+    this.voice.announce(PLAIN_SHELL);
   }
 
   private take(status: LinkStatus): void {
@@ -195,6 +216,17 @@ export class Session {
     if (over) this.endedAt.value ??= Date.now();
     if (watches) this.screen.fix(status.size);
     else if (before?.role === "watcher") this.screen.fix(null);
+  }
+}
+
+function toldAlready(session: string): boolean {
+  const key = `moorline.plain.${session}`;
+  try {
+    const told = sessionStorage.getItem(key) !== null;
+    sessionStorage.setItem(key, "told");
+    return told;
+  } catch {
+    return false; // A browser may forbid it altogether.
   }
 }
 

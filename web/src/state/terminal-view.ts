@@ -21,11 +21,14 @@ declare global {
 }
 
 const NOTICE_MS = 6000;
+/** How long a sentence of importance stays that nobody dismisses. */
+const ANNOUNCED_MS = 60_000;
 
 export class TerminalView implements Voice {
   readonly session = signal<Session | null>(null);
   readonly question = signal<Question | null>(null);
   readonly notice = signal("");
+  readonly announced = signal("");
   readonly title = signal("");
   readonly ringing = signal(false);
   readonly linkTarget = signal<string | null>(null);
@@ -36,6 +39,7 @@ export class TerminalView implements Voice {
   private gone = false;
   private mayWriteClipboard: boolean | null = null;
   private noticeTimer: ReturnType<typeof setTimeout> | undefined;
+  private announcedTimer: ReturnType<typeof setTimeout> | undefined;
   private stopEffect = () => {};
 
   constructor(private readonly target: Target) {}
@@ -78,6 +82,7 @@ export class TerminalView implements Voice {
     this.gone = true;
     this.stopEffect();
     clearTimeout(this.noticeTimer);
+    clearTimeout(this.announcedTimer);
     this.session.value?.leave();
     this.pane?.dispose();
     window.__moorline = undefined;
@@ -151,6 +156,17 @@ export class TerminalView implements Voice {
     this.noticeTimer = setTimeout(() => {
       this.notice.value = "";
     }, NOTICE_MS);
+  }
+
+  announce(text: string): void {
+    this.announced.value = text;
+    clearTimeout(this.announcedTimer);
+    this.announcedTimer = setTimeout(() => this.dismiss(), ANNOUNCED_MS);
+  }
+
+  /** The announced sentence was read, or is old. */
+  dismiss(): void {
+    this.announced.value = "";
   }
 
   unsay(text: string): void {

@@ -9,6 +9,14 @@ export function countdown(ms: number): string {
   return h > 0 ? `${h}:${String(m).padStart(2, "0")}:${s}` : `${m}:${s}`;
 }
 
+/** What is left of a time: `23 h 59 min`, or a countdown in the last hour. */
+export function remaining(ms: number): string {
+  const minutes = Math.ceil(ms / 60_000);
+  if (minutes <= 60) return countdown(ms);
+  const rest = minutes % 60 === 0 ? "" : ` ${minutes % 60} min`;
+  return `${Math.floor(minutes / 60)} h${rest}`;
+}
+
 /** A span, rounded to what one would say: `4 s`, `12 min`, `3 h`, `2 days`. */
 export function span(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));

@@ -8,7 +8,7 @@ import {
   type Step,
   type StepDone,
 } from "../link";
-import { countdown, span } from "./time";
+import { countdown, remaining, span } from "./time";
 
 export type Tone = "quiet" | "good" | "warn" | "bad";
 
@@ -19,6 +19,8 @@ export type StateName =
   | "watching"
   | "unstable"
   | "reconnecting"
+  /** The broker is there; the device, and so the shell, is not. */
+  | "waiting"
   | "device_lost"
   | "taken_over"
   | "ended"
@@ -38,19 +40,31 @@ export interface Words {
 
 /** The name of a state. The worst of what is the case counts. */
 export function stateOf(status: LinkStatus): StateName {
+  const starts = status.phase === "reconnecting" || status.phase === "connecting";
+  if (starts && status.waiting && status.device === "lost") return "waiting";
   if (status.phase !== "live") return status.phase;
   if (status.device === "lost") return "device_lost";
   if (status.network === "unstable" || status.device === "unstable") return "unstable";
   return status.role === "watcher" ? "watching" : "live";
 }
 
-/** The words for a state, `now` in the same clock as the status. */
-export function wordsFor(status: LinkStatus, now: number): Words {
+/** The words for a state, `now` in the same clock as the status; `me` is the person who reads them. */
+export function wordsFor(status: LinkStatus, now: number, me: string | null = null): Words {
   const state = stateOf(status);
-  return { state, ...said(state, status, now), typing: typingWords(status) };
+  const words =
+    state === "taken_over" ? takenOver(status.takenOverBy, me) : said(state, status, now);
+  return { state, ...words, typing: typingWords(status) };
 }
 
-function said(state: StateName, status: LinkStatus, now: number): Omit<Words, "state" | "typing"> {
+/** Whether the shell was promised for a time that is over now. */
+export function mayBeOver(status: LinkStatus, now: number): boolean {
+  const until = status.device === "lost" ? status.deviceKeptUntil : status.keptUntil;
+  return status.phase === "reconnecting" && until !== null && until <= now;
+}
+
+type Said = Omit<Words, "state" | "typing">;
+
+function said(state: Exclude<StateName, "taken_over">, status: LinkStatus, now: number): Said {
   switch (state) {
     case "connecting":
       return { word: "Connecting", tone: "quiet", sentence: connectingWords(status) };
@@ -64,12 +78,12 @@ function said(state: StateName, status: LinkStatus, now: number): Omit<Words, "s
         tone: "warn",
         sentence: unstableWords(status),
       };
+    case "waiting":
+      return { word: "Device away", tone: "warn", sentence: waitingWords(status, now) };
     case "reconnecting":
       return { word: "Reconnecting", tone: "warn", sentence: reconnectingWords(status, now) };
     case "device_lost":
       return { word: "Device link lost", tone: "warn", sentence: deviceLostWords(status, now) };
-    case "taken_over":
-      return { word: "Taken over", tone: "warn", sentence: takenOverWords(status.takenOverBy) };
     case "ended":
       return { word: "Ended", tone: "quiet", sentence: endingWords(status.ending) };
     case "failed":
@@ -98,26 +112,42 @@ function unstableWords(status: LinkStatus): string {
 /** "Reconnecting (try 2). Your shell is kept for 9:41." */
 function reconnectingWords(status: LinkStatus, now: number): string {
   const tries = status.attempt > 0 ? ` (try ${status.attempt})` : "";
-  return `Reconnecting${tries}. ${keptWords(status, now)}`;
+  return `${doingWords(status)}${tries}. ${keptWords(status, status.keptUntil, now)}`;
 }
 
-function keptWords(status: LinkStatus, now: number): string {
-  if (status.keptUntil === null) return "Your shell is kept.";
-  if (status.keptUntil <= now) return "Your shell may be over by now.";
-  return `Your shell is kept for ${countdown(status.keptUntil - now)}.`;
+function doingWords(status: LinkStatus): string {
+  if (status.waiting) return "Taking your shell up again";
+  const why = status.failure?.code;
+  if (why === "interrupted") return "The way to the shell broke off; coming back";
+  return why === "going_away" ? "The broker is being restarted; reconnecting" : "Reconnecting";
+}
+
+/** "router-7 is away. Your shell is kept for 23 h 59 min and goes on when the device is back." */
+function waitingWords(status: LinkStatus, now: number): string {
+  const away = `${status.deviceName || "The device"} is away.`;
+  return `${away} ${keptWords(status, status.deviceKeptUntil, now)}`;
+}
+
+/** A plain shell is the broker's own: what ends the broker ends it. */
+function keptWords(status: LinkStatus, until: number | null, now: number): string {
+  if (until !== null && until <= now) return "The time that your shell is kept is over.";
+  const but = status.keeper || status.waiting ? "" : " unless the broker was ended";
+  return `Your shell is kept${until === null ? "" : ` for ${remaining(until - now)}`}${but}.`;
 }
 
 /** "Device link lost for 0:12. Shell kept for 0:48." */
 function deviceLostWords(status: LinkStatus, now: number): string {
   const lost = `Device link lost for ${countdown(now - status.deviceSince)}.`;
   if (status.deviceKeptUntil === null) return `${lost} Shell kept.`;
-  return `${lost} Shell kept for ${countdown(status.deviceKeptUntil - now)}; it goes on by itself when the device is back.`;
+  return `${lost} Shell kept for ${remaining(status.deviceKeptUntil - now)}; it goes on by itself when the device is back.`;
 }
 
-function takenOverWords(by: string | null): string {
-  return by
-    ? `Taken over by ${by}. The shell goes on there.`
+function takenOver(by: string | null, me: string | null): Said {
+  const who = by !== null && by === me ? "you, in another tab" : by;
+  const sentence = who
+    ? `Taken over by ${who}. The shell goes on there.`
     : "This terminal was opened somewhere else.";
+  return { word: "Taken over", tone: "warn", sentence };
 }
 
 /** How a session ended, and after how long: "Exited with status 0 after 12 min." */

@@ -13,6 +13,7 @@ import { Debounce } from "./debounce";
 import { gapSequence } from "./gap";
 import { actionOf } from "./keys";
 import { bracket, cleanPaste, runsAtOnce } from "./paste";
+import { Replay } from "./replay";
 import { cleanTitle, clipboardWrite, safeLink } from "./untrusted";
 
 /** Cells, and the pixels that they take. */
@@ -53,8 +54,9 @@ export class Pane {
   private readonly watched = new ResizeObserver(() => this.refit.call());
   private readonly viewportChanged = () => this.refit.call();
   private readonly disposables: IDisposable[] = [];
-  /** Snapshots being written: what the terminal answers to them is nobody's question. */
-  private replaying = 0;
+  private readonly replay: Replay;
+  /** Snapshots that wait to be drawn: the screen has their size, not the frame's. */
+  private rebuilding = 0;
   private gapBytes = 0;
   /** A watcher shows the driver's size, whatever room there is. */
   private fixed = false;
@@ -76,6 +78,7 @@ export class Pane {
       scrollback: SCROLLBACK_LINES,
       theme: colours[theme],
     });
+    this.replay = new Replay(this.term);
     this.term.loadAddon(this.fitAddon);
     this.term.loadAddon(new Unicode11Addon());
     this.term.unicode.activeVersion = "11";
@@ -93,9 +96,9 @@ export class Pane {
     return { cols, rows, xpx: screen?.clientWidth ?? 0, ypx: screen?.clientHeight ?? 0 };
   }
 
-  /** Output. `done` is called when it was parsed. */
-  write(bytes: Uint8Array | string, done?: () => void): void {
-    this.term.write(bytes, done);
+  /** Output. `done` is called when it was parsed; a `replay` has no effect but on the screen. */
+  write(bytes: Uint8Array, done: () => void, replay: boolean): void {
+    (replay ? this.replay : this.term).write(bytes, done);
   }
 
   /** So much output is gone; shown as a ruler when the snapshot that follows is drawn. */
@@ -105,13 +108,13 @@ export class Pane {
 
   /** Draws a snapshot of the screen in place of what is there. */
   rebuild(cols: number, rows: number, bytes: Uint8Array, done: () => void): void {
-    this.replaying += 1;
+    this.rebuilding += 1;
     // In band, so that output that is still waiting to be parsed comes before it.
     this.term.write(this.gapBytes > 0 ? gapSequence(this.gapBytes, cols, rows) : "\x1bc");
     this.gapBytes = 0;
     this.term.resize(cols, rows);
-    this.term.write(bytes, () => {
-      this.replaying -= 1;
+    this.replay.write(bytes, () => {
+      this.rebuilding -= 1;
       this.fit();
       done();
     });
@@ -151,7 +154,7 @@ export class Pane {
   }
 
   private fit(): void {
-    if (this.fixed || this.replaying > 0) return;
+    if (this.fixed || this.rebuilding > 0) return;
     this.fitAddon.fit();
     const size = this.size;
     const said = Object.values(size).join();
@@ -167,14 +170,13 @@ export class Pane {
     this.host.addEventListener("paste", (event) => this.paste(event), { capture: true });
     this.disposables.push(
       term.onData((data) => {
-        // Every answer begins with ESC; what a person types while a snapshot is drawn still counts.
-        if (this.replaying === 0 || !data.startsWith("\x1b")) events.typed(data);
+        if (!this.replay.answers(data)) events.typed(data);
       }),
       term.onBinary((data) => {
-        if (this.replaying === 0) events.typed(Uint8Array.from(data, (c) => c.charCodeAt(0)));
+        if (!this.replay.going) events.typed(Uint8Array.from(data, (c) => c.charCodeAt(0)));
       }),
       term.onTitleChange((title) => events.title(cleanTitle(title))),
-      term.onBell(() => events.bell()),
+      term.onBell(() => this.replay.going || events.bell()),
       term.parser.registerOscHandler(52, (data) => this.programCopies(data)),
     );
     const { activate, hover, leave } = this.linkHandler();
@@ -217,7 +219,7 @@ export class Pane {
 
   private programCopies(data: string): true {
     const text = clipboardWrite(data);
-    if (text !== null && this.replaying === 0 && document.hasFocus()) {
+    if (text !== null && !this.replay.going && document.hasFocus()) {
       void this.events.askClipboard(text).then((may) => may && copyText(text));
     }
     return true;
