@@ -72,7 +72,7 @@ export class World {
   }
 
   async startBroker(more) {
-    this.port = await freePort();
+    this.port ??= await freePort();
     const relayed = this.relay && {
       'http.origins': `http://127.0.0.1:${this.relay.port}`,
       'http.hosts': `127.0.0.1:${this.relay.port}`,
@@ -87,8 +87,14 @@ export class World {
       ...more,
     };
     const args = ['--config', join(ROOT, 'config/demo.toml'), ...settings(values)];
-    this.broker = this.start('broker', binary('moorline-broker'), args);
+    this.brokerArguments = args;
     if (this.relay) this.relay.target = this.port;
+    await this.runBroker();
+  }
+
+  /** Starts the broker as before, also again after it ended, and waits until it answers. */
+  async runBroker() {
+    this.broker = this.start('broker', binary('moorline-broker'), this.brokerArguments);
     await eventually('the broker to answer', async () => {
       this.broker.assertAlive();
       return (await fetch(`http://127.0.0.1:${this.port}/readyz`)).ok;

@@ -11,11 +11,13 @@ export function Banner({ words, actions }: { words: Words; actions: BannerAction
       <p>
         {words.sentence} {words.typing}
       </p>
-      {actions.map(({ words: name, act }) => (
-        <button key={name} type="button" onClick={act}>
-          {name}
-        </button>
-      ))}
+      <div class="banner-buttons">
+        {actions.map(({ words: name, act }) => (
+          <button key={name} type="button" onClick={act}>
+            {name}
+          </button>
+        ))}
+      </div>
     </div>
   );
 }

@@ -51,7 +51,7 @@ test("a broken connection says which try it is and how long the shell is kept", 
 
 test("after its time is over the shell is not promised any more", () => {
   const words = wordsFor(status({ phase: "reconnecting", attempt: 40, keptUntil: NOW - 1 }), NOW);
-  assert.equal(words.sentence, "Reconnecting (try 40). The time that your shell is kept is over.");
+  assert.equal(words.sentence, "The time that your shell is kept is over.");
 });
 
 test("a lost device link outweighs a late answer", () => {

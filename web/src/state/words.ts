@@ -111,6 +111,7 @@ function unstableWords(status: LinkStatus): string {
 
 /** "Reconnecting (try 2). Your shell is kept for 9:41." */
 function reconnectingWords(status: LinkStatus, now: number): string {
+  if (mayBeOver(status, now)) return OVER;
   const tries = status.attempt > 0 ? ` (try ${status.attempt})` : "";
   return `${doingWords(status)}${tries}. ${keptWords(status, status.keptUntil, now)}`;
 }
@@ -128,9 +129,11 @@ function waitingWords(status: LinkStatus, now: number): string {
   return `${away} ${keptWords(status, status.deviceKeptUntil, now)}`;
 }
 
+const OVER = "The time that your shell is kept is over.";
+
 /** A plain shell is the broker's own: what ends the broker ends it. */
 function keptWords(status: LinkStatus, until: number | null, now: number): string {
-  if (until !== null && until <= now) return "The time that your shell is kept is over.";
+  if (until !== null && until <= now) return OVER;
   const but = status.keeper || status.waiting ? "" : " unless the broker was ended";
   return `Your shell is kept${until === null ? "" : ` for ${remaining(until - now)}`}${but}.`;
 }
