@@ -34,7 +34,7 @@ async function vimWithHalfASentence(stage, file) {
   stage.windows[0].expect(BROKEN);
   stage.announce(LOST);
   await tab.enter(`vim -u NONE -N --cmd 'set mouse=a title titlestring=half' --cmd 'let &t_BE="\\e[?2004h"' ${file}`);
-  await tab.shows('VIM');
+  await tab.shows('~');
   await tab.type('ihalf a sent');
   await tab.shows('half a sent');
   await tab.until(() => window.__moorline.term.modes.mouseTrackingMode !== 'none', null, { what: 'the mouse mode' });
@@ -117,19 +117,16 @@ test('what the terminal would answer to a replay reaches no program, and what it
   // Asks once without anybody looking, and again at a word; every byte that comes is kept.
   const ask = stage.world.file('listen.sh', [
     'stty raw -echo',
-    `cat > ${file} & reader=$!`,
+    `cat < /dev/tty > ${file} & reader=$!`,
     `until [ -e ${file}.first ]; do sleep 0.05; done; . ${questions}; : > ${file}.asked`,
     `until [ -e ${file}.second ]; do sleep 0.05; done; printf '\\e[?1004l\\e[5n'`,
     `until [ -e ${file}.third ]; do sleep 0.05; done; kill $reader; stty sane; echo the end`,
   ].join('\n'));
   await tab.enter(`bash ${ask} < /dev/tty`);
   await eventually('the reader', () => existsSync(file));
-  const window = stage.windows[0];
-  await window.context.setOffline(true);
   await tab.page.goto('about:blank');
   stage.world.file('answers.txt.first', '');
   await eventually('the questions', () => existsSync(`${file}.asked`));
-  await window.context.setOffline(false);
   await tab.page.goBack();
   await tab.is('live');
   await pause(500); // nothing is to come
@@ -143,7 +140,7 @@ test('what the terminal would answer to a replay reaches no program, and what it
 test('a session that nobody is attached to is listed, and taken up again', async (stage) => {
   const tab = await stage.shell();
   await tab.run('echo left alone');
-  const list = await (await stage.window()).open('/');
+  const list = await (await stage.window()).open('/devices');
   await tab.page.close();
   await list.says(/nobody attached, kept/);
   await list.page.getByRole('link', { name: 'Take up again' }).first().click();

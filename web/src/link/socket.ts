@@ -407,7 +407,7 @@ class Link implements TerminalLink {
       waiting: false,
       device: "steady",
       deviceKeptUntil: null,
-      failure: this.failureOf(number),
+      failure: this.reasonOf(number),
     });
     this.arm("retry", wait, () => this.connect());
     this.arm("freeze", Math.max(0, lostSince + INPUT_QUEUES_MS - now), () => this.change({}));
@@ -437,6 +437,13 @@ class Link implements TerminalLink {
     for (const name of ["retry", "freeze", "machine", "gauges", "tail"]) this.disarm(name);
     if (news.phase === "closed") this.unwatch();
     this.change({ retryAt: null, lostSince: null, keptUntil: null, network: "steady", ...news });
+  }
+
+  /** A broker that said why it goes is not heard again before it is back. */
+  private reasonOf(number: number): Failure {
+    const before = this.status.failure;
+    const restarts = before !== null && meaningOf(before.number) === "soon";
+    return number === NETWORK && restarts && !this.lastError ? before : this.failureOf(number);
   }
 
   private failureOf(number: number): Failure {

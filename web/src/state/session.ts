@@ -206,7 +206,9 @@ export class Session {
 
   private take(status: LinkStatus): void {
     const before = this.status.value;
-    this.status.value = status;
+    // The link knows the name from the first answer on, and a device may be away before.
+    const deviceName = status.deviceName || this.deviceName.value;
+    this.status.value = { ...status, deviceName };
     if (status.deviceName !== "") this.deviceName.value = status.deviceName;
     if (status.login !== "") this.login.value = status.login;
     const over = status.phase === "ended" || status.phase === "failed";
