@@ -1,12 +1,12 @@
 // Sessions that outlive the broker, the agent, the network and the tab, as a person sees them.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { eventually, scene } from './harness.mjs';
 
-const test = scene({ broker: { 'timing.adrift_for': '5m', 'keeper.orphaned_for': '5m' } });
+const test = scene({ browserRelay: true, broker: { 'timing.adrift_for': '5m', 'keeper.orphaned_for': '5m' } });
 
 /** What a browser says when its connection breaks; nothing of ours. */
 const BROKEN = /WebSocket connection to .* failed|net::ERR_|Failed to load resource/;
@@ -33,6 +33,7 @@ async function vimWithHalfASentence(stage, file) {
   const tab = await stage.shell();
   stage.windows[0].expect(BROKEN);
   stage.announce(LOST);
+  assert.doesNotMatch(await tab.words(), /hangs on the broker/);
   await tab.enter(`vim -u NONE -N --cmd 'set mouse=a title titlestring=half' --cmd 'let &t_BE="\\e[?2004h"' ${file}`);
   await tab.shows('~');
   await tab.type('ihalf a sent');
@@ -108,34 +109,51 @@ test('a second browser takes the shell over with its screen, title and modes, an
 /** Writes each question after its name, so that none is lost in another's answer. */
 const QUESTIONS = '\\e[c\\e[>c\\e[5n\\e[6n\\e[?2026$p\\e]10;?\\a\\e]11;?\\a\\e]4;1;?\\a\\e[18t\\e[?1004h';
 
-test('what the terminal would answer to a replay reaches no program, and what it answers live does', async (stage) => {
-  const tab = await stage.shell();
-  stage.windows[0].expect(BROKEN);
-  stage.announce(LOST);
-  const file = stage.world.path('answers.txt');
-  const questions = stage.world.file('ask.sh', `printf '${QUESTIONS}'\n`);
-  // Asks once without anybody looking, and again at a word; every byte that comes is kept.
-  const ask = stage.world.file('listen.sh', [
-    'stty raw -echo',
-    `cat < /dev/tty > ${file} & reader=$!`,
-    `until [ -e ${file}.first ]; do sleep 0.05; done; . ${questions}; : > ${file}.asked`,
-    `until [ -e ${file}.second ]; do sleep 0.05; done; printf '\\e[?1004l\\e[5n'`,
-    `until [ -e ${file}.third ]; do sleep 0.05; done; kill $reader; stty sane; echo the end`,
-  ].join('\n'));
-  await tab.enter(`bash ${ask} < /dev/tty`);
-  await eventually('the reader', () => existsSync(file));
-  await tab.page.goto('about:blank');
-  stage.world.file('answers.txt.first', '');
-  await eventually('the questions', () => existsSync(`${file}.asked`));
-  await tab.page.goBack();
-  await tab.is('live');
-  await pause(500); // nothing is to come
-  assert.equal(readFileSync(file, 'latin1').replace(/\x1b\[[IO]/g, ''), '');
-  stage.world.file('answers.txt.second', '');
-  await eventually('the answer to a live question', () => readFileSync(file, 'latin1').endsWith('\x1b[0n'));
-  stage.world.file('answers.txt.third', '');
-  await tab.shows('the end');
-});
+/** How a page may be away, and what brings it back. */
+const AWAYS = {
+  'a reload': {
+    leave: ({ page }) => page.goto('about:blank'),
+    comeBack: ({ page }) => page.goBack(),
+  },
+  'a break of its network': {
+    leave: async (tab, { relay }) => {
+      relay.cut({ refuse: true });
+      await tab.is('reconnecting');
+    },
+    comeBack: async (_tab, { relay }) => relay.heal(),
+  },
+};
+
+for (const [away, { leave, comeBack }] of Object.entries(AWAYS)) {
+  test(`what was asked during ${away} is answered to no program, and what is asked after it is`, async (stage) => {
+    const { world } = stage;
+    const tab = await stage.shell();
+    stage.windows[0].expect(BROKEN);
+    stage.announce(LOST);
+    const file = world.path(`answers-${away.length}.txt`);
+    // Asks while nobody looks, and again at a word; every byte that comes is kept.
+    const script = world.file(`ask-${away.length}.sh`, [
+      'stty raw -echo',
+      `cat < /dev/tty > ${file} & reader=$!`,
+      `until [ -e ${file}.first ]; do sleep 0.05; done; printf '${QUESTIONS}'; : > ${file}.asked`,
+      `until [ -e ${file}.second ]; do sleep 0.05; done; printf '\\e[?1004l\\e[5n'`,
+      `until [ -e ${file}.third ]; do sleep 0.05; done; kill $reader; stty sane; echo the end`,
+    ].join('\n'));
+    await tab.enter(`bash ${script}`);
+    await eventually('the reader', () => existsSync(file));
+    await leave(tab, world);
+    writeFileSync(`${file}.first`, '');
+    await eventually('the questions', () => existsSync(`${file}.asked`));
+    await comeBack(tab, world);
+    await tab.is('live', 15_000);
+    writeFileSync(`${file}.second`, '');
+    // Answers come in the order of the questions: none is before the one to the live question.
+    await eventually('the answer to a live question', () => readFileSync(file, 'latin1').endsWith('\x1b[0n'));
+    assert.equal(readFileSync(file, 'latin1').replace(/\x1b\[[IO]/g, ''), '\x1b[0n');
+    writeFileSync(`${file}.third`, '');
+    await tab.shows('the end');
+  });
+}
 
 test('a session that nobody is attached to is listed, and taken up again', async (stage) => {
   const tab = await stage.shell();

@@ -551,3 +551,17 @@ test("who waits for a device can have the connection made anew", async () => {
   await page.browser.pass(0);
   assert.equal(page.browser.sockets.length, opened + 1);
 });
+
+test("a shell that is there before the page is attached to it is not live yet", async () => {
+  const page = new Page();
+  await page.opens();
+  page.says({ t: "step", step: "shell", ms: 1 });
+  page.says({ t: "live" });
+  assert.equal(page.status.phase, "connecting");
+  assert.equal(page.status.input, "off");
+  page.says(attached({ keeper: true }));
+  page.says({ t: "live" });
+  await settled();
+  assert.equal(page.status.phase, "live");
+  assert.ok(page.statuses.every(({ phase, keeper }) => phase !== "live" || keeper));
+});

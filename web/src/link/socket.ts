@@ -559,7 +559,9 @@ class Link implements TerminalLink {
 
   private heard(control: HostControl): void {
     const now = this.env.now();
-    this.change(newsOf(control, this.status, now));
+    // The shell may be there before this page is attached to it, and is of no use until then.
+    const early = control.t === "live" && !this.viewer.isAttached;
+    if (!early) this.change(newsOf(control, this.status, now));
     this.lastError = control.t === "error" ? failureIn(control) : null;
     switch (control.t) {
       case "attached":
@@ -571,7 +573,7 @@ class Link implements TerminalLink {
         this.disarm("freeze");
         break;
       case "live":
-        this.everLive = true;
+        this.everLive ||= !early;
         break;
       case "taken_over":
         this.rest({ phase: "taken_over" });

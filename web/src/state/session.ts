@@ -191,7 +191,6 @@ export class Session {
       },
       control: (message) => {
         if (message.t === "notice") this.voice.announce(message.text);
-        if (message.t === "live") this.tellIfPlain();
       },
       status: (status) => this.take(status),
       pasteCancelled: (sent) => this.voice.say(`Paste cancelled after ${amount(sent)}.`),
@@ -211,6 +210,7 @@ export class Session {
     this.status.value = { ...status, deviceName };
     if (status.deviceName !== "") this.deviceName.value = status.deviceName;
     if (status.login !== "") this.login.value = status.login;
+    if (status.phase === "live" && before?.phase !== "live") this.tellIfPlain();
     const over = status.phase === "ended" || status.phase === "failed";
     if (over || status.input === "on") this.voice.unsay(NOT_SENT);
     const watches = status.role === "watcher";
