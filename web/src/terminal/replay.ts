@@ -6,6 +6,8 @@ export interface Writable {
   write(data: string | Uint8Array, done?: () => void): void;
 }
 
+const NOTHING = new Uint8Array(0);
+
 /** Says of everything that a terminal sends whether a replay made it send it. */
 export class Replay {
   private inside = 0;
@@ -15,7 +17,7 @@ export class Replay {
   /** Writes what a program wrote before. The marks go in band: output that still waits to be parsed
    * is live, and so is what comes after. */
   write(data: string | Uint8Array, done?: () => void): void {
-    this.term.write("", () => {
+    this.term.write(NOTHING, () => {
       this.inside += 1;
     });
     this.term.write(data, () => {
