@@ -146,6 +146,9 @@ pub(super) async fn forget(
     forgotten?;
     // After the row is gone: an agent that comes back at once is already unknown.
     parts.devices.forget(&id).await;
+    for session in parts.sessions.live().await.iter().filter(|session| session.device == id) {
+        parts.sessions.kill(&session.id, &person.name, Some("the device was forgotten")).await?;
+    }
     Ok(Json(Forgotten { forgotten: true }))
 }
 

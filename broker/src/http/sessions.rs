@@ -176,7 +176,7 @@ pub(super) async fn list(
 ) -> Result<Json<SessionList>, Problem> {
     // What the actors know is told by them, also of those that have just ended and whose ending is
     // only being written down; the rest by the store.
-    let views = parts.sessions.live().await;
+    let views = parts.sessions.known().await;
     let told: HashSet<SessionId> = views.iter().map(|view| view.id.clone()).collect();
     let wanted = |view: &SessionView| {
         let of_device = query.device.as_ref().is_none_or(|device| *device == view.device);

@@ -378,6 +378,11 @@ impl StreamHandler<OnShell> for SshSession {
             FromShell::Housed { kept } => return self.housed(kept, ctx),
             FromShell::Step(step) => Input::Done(step),
             FromShell::Exited(exit) => Input::Exited(exit),
+            // The keeper is gone with its program, or what still comes is of no interest.
+            FromShell::Failed(_) if self.state.phase() == Phase::Over => {
+                self.cut_off();
+                return self.drive(ctx);
+            }
             FromShell::Failed(problem) => {
                 warn!(session = %self.wish.session, cause = problem.chain(), "ssh failed");
                 Input::Failed(problem.ending())

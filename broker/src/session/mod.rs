@@ -216,7 +216,14 @@ impl Sessions {
 
     /// Every session that is not over.
     pub async fn live(&self) -> Vec<SessionView> {
-        self.supervisor.send(supervisor::Living).await.unwrap_or_default()
+        let mut known = self.known().await;
+        known.retain(|view| view.ending.is_none());
+        known
+    }
+
+    /// Every session that is not over, and those whose ending is not everywhere yet.
+    pub async fn known(&self) -> Vec<SessionView> {
+        self.supervisor.send(supervisor::Known).await.unwrap_or_default()
     }
 
     /// One session, if it is not over (or only since a few seconds).

@@ -240,17 +240,16 @@ impl Handler<Find> for SessionSupervisor {
     }
 }
 
-/// Every session that is not over.
+/// Every session that is not forgotten yet.
 #[derive(Message)]
 #[rtype(result = "Vec<SessionView>")]
-pub struct Living;
+pub struct Known;
 
-impl Handler<Living> for SessionSupervisor {
+impl Handler<Known> for SessionSupervisor {
     type Result = Vec<SessionView>;
 
-    fn handle(&mut self, _: Living, _: &mut Self::Context) -> Self::Result {
-        let views = self.sessions.values().map(|entry| entry.view.borrow().clone());
-        views.filter(|view| view.ending.is_none()).collect()
+    fn handle(&mut self, _: Known, _: &mut Self::Context) -> Self::Result {
+        self.sessions.values().map(|entry| entry.view.borrow().clone()).collect()
     }
 }
 

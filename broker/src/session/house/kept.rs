@@ -31,6 +31,8 @@ pub struct Kept {
     taken: bool,
     seats: BTreeMap<ViewerId, Seat>,
     told: Told,
+    /// Why the session is over, if it is.
+    ending: Option<Ending>,
     device_rtt_us: u32,
     outputs: VecDeque<HostOutput>,
     news: VecDeque<News>,
@@ -74,6 +76,7 @@ impl Kept {
             taken: false,
             seats: BTreeMap::new(),
             told: Told::default(),
+            ending: None,
             device_rtt_us: 0,
             outputs: VecDeque::new(),
             news: VecDeque::new(),
@@ -91,7 +94,10 @@ impl Kept {
         let joined = |(id, seat): (&ViewerId, &Seat)| matches!(seat.stage, Stage::Joined).then_some(*id);
         let joined: Vec<ViewerId> = self.seats.iter().filter_map(joined).collect();
         for viewer in joined {
-            self.close(viewer, Code::INTERRUPTED);
+            match self.ending.clone() {
+                Some(ending) => self.tell_ending(viewer, ending),
+                None => self.close(viewer, Code::INTERRUPTED),
+            }
         }
     }
 
@@ -157,7 +163,10 @@ impl Kept {
             FromKeeper::Control(KeeperControl::Superseded { epoch }) => News::Superseded(epoch),
             FromKeeper::Control(KeeperControl::Failed { text }) => News::Failed(text),
             FromKeeper::Control(KeeperControl::Ended { exit }) => News::Ended(exit),
-            FromKeeper::Control(KeeperControl::Gone) => News::Gone,
+            FromKeeper::Control(KeeperControl::Gone) => {
+                self.lost();
+                News::Gone
+            }
             FromKeeper::Control(KeeperControl::Unknown) => return,
         };
         self.news.push_back(news);
@@ -209,6 +218,9 @@ impl Kept {
         self.seats.insert(viewer, seat);
         if attached >= self.viewers_max {
             return self.close(viewer, Code::LIMIT);
+        }
+        if let Some(ending) = self.ending.clone().filter(|_| !self.taken) {
+            return self.tell_ending(viewer, ending);
         }
         let told: Vec<HostControl> = self.told.steps.iter().chain(&self.told.device).cloned().collect();
         told.into_iter().for_each(|control| self.queue(viewer, HostFrame::Control(control)));
@@ -266,8 +278,14 @@ impl Kept {
         let untold: Vec<ViewerId> =
             self.seats.iter().filter(|(_, seat)| !told(seat)).map(|(id, _)| *id).collect();
         for viewer in untold {
-            self.close_saying(viewer, ending.code, HostControl::Ended { ending: ending.clone() });
+            self.tell_ending(viewer, ending.clone());
         }
+        self.taken &= by_itself;
+        self.ending = Some(ending);
+    }
+
+    fn tell_ending(&mut self, viewer: ViewerId, ending: Ending) {
+        self.close_saying(viewer, ending.code, HostControl::Ended { ending });
     }
 
     pub(super) fn poll_transmit(&mut self, viewer: ViewerId) -> Option<HostFrame> {

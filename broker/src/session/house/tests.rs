@@ -216,6 +216,26 @@ fn an_exit_leaves_the_rest_to_the_keeper_and_any_other_ending_overtakes_it() {
 }
 
 #[test]
+fn who_comes_after_the_end_is_told_it_and_an_exit_with_the_rest_of_the_output() {
+    let failed = Ending::of(Code::SSHD_UNREACHABLE);
+    let mut test = Test::new();
+    test.house.ended(test.now, failed.clone());
+    test.attach(1);
+    assert!(test.outputs().contains(&HostOutput::Close { viewer: ViewerId(1), code: failed.code }));
+    assert_eq!(test.frames(1), [HostFrame::Control(HostControl::Ended { ending: failed })]);
+
+    let exited = Ending::exited(Exit::Status(0));
+    let mut test = Test::joined(1);
+    test.orders();
+    test.house.ended(test.now, exited.clone());
+    test.attach(2);
+    assert!(test.orders().iter().any(is_join), "the rest of the output is with the keeper");
+    test.says(FromKeeper::Control(KeeperControl::Gone));
+    let ended = HostFrame::Control(HostControl::Ended { ending: exited });
+    assert_eq!((test.frames(1), test.frames(2)), (vec![ended.clone()], vec![ended]));
+}
+
+#[test]
 fn a_device_does_not_speak_for_the_broker() {
     let mut test = Test::joined(1);
     let killed = Ending::killed("the boss", Some("call this number"));
