@@ -24,6 +24,7 @@ pub struct Broker {
     pub process: Process,
     http: reqwest::Client,
     command: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// An answer of the API.
@@ -114,8 +115,29 @@ impl Broker {
         Ok(broker)
     }
 
+    /// The same with these variables in its environment.
+    pub async fn start_in(
+        stage: &Stage,
+        port: u16,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let mut broker = Self::spawn_in(stage, port, settings, environment)?;
+        broker.ready().await?;
+        Ok(broker)
+    }
+
     /// Starts the program and does not wait for anything.
     pub fn spawn(stage: &Stage, port: u16, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::spawn_in(stage, port, settings, &[])
+    }
+
+    fn spawn_in(
+        stage: &Stage,
+        port: u16,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         install_key(stage)?;
         let mut arguments = vec![
@@ -136,24 +158,27 @@ impl Broker {
         for (key, value) in defaults.iter().chain(settings) {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
-        let process = Self::run(stage, &arguments)?;
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let process = Self::run(stage, &arguments, &environment)?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { address, process, http, command: arguments })
+        Ok(Self { address, process, http, command: arguments, environment })
     }
 
-    fn run(stage: &Stage, arguments: &[String]) -> Result<Process> {
+    fn run(stage: &Stage, arguments: &[String], environment: &[(String, String)]) -> Result<Process> {
         let mut command = Command::new(binary("moorline-broker"));
         command.args(arguments).current_dir(stage.folder("."));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         Process::start(stage, "broker", command, true)
     }
 
     /// Starts the program again with the same settings, after it was killed.
     pub async fn restart(&mut self, stage: &Stage) -> Result<()> {
-        self.process = Self::run(stage, &self.command)?;
+        self.process = Self::run(stage, &self.command, &self.environment)?;
         self.ready().await
     }
 

@@ -1,5 +1,7 @@
 //! A device that is not what it says, or that sends what it should not: the link's greeting by hand.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,7 +56,17 @@ impl Impostor {
         alter: impl FnOnce(&mut Hello),
         spoil: impl FnOnce(&mut Hello),
     ) -> Result<Taken> {
-        let mut socket = match Raw::link(broker, SUBPROTOCOL).await? {
+        self.greets_at(broker.address, alter, spoil).await
+    }
+
+    /// The same at an address where a broker may be.
+    pub async fn greets_at(
+        &self,
+        address: SocketAddr,
+        alter: impl FnOnce(&mut Hello),
+        spoil: impl FnOnce(&mut Hello),
+    ) -> Result<Taken> {
+        let mut socket = match Raw::link_at(address, SUBPROTOCOL).await? {
             Upgrade::Done(raw) => raw,
             Upgrade::Refused(status, body) => bail!("the upgrade was refused: {status} {body}"),
         };

@@ -29,7 +29,7 @@ pub mod world;
 
 pub use agent::Agent;
 pub use broker::Broker;
-pub use relay::{Plan, Relay};
+pub use relay::{Plan, Relay, Slow};
 pub use sshd::Sshd;
 pub use stage::{Stage, play};
 pub use terminal::Terminal;

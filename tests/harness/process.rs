@@ -1,5 +1,6 @@
 //! A program that a test started. Its guard kills and reaps it.
 
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -28,8 +29,9 @@ impl Process {
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // MOORLINE_... are settings: those of whoever runs the tests are not for this one.
+        let given: HashSet<_> = command.get_envs().map(|(variable, _)| variable.to_owned()).collect();
         for (variable, _) in std::env::vars_os() {
-            if variable.to_string_lossy().starts_with("MOORLINE_") {
+            if variable.to_string_lossy().starts_with("MOORLINE_") && !given.contains(&variable) {
                 command.env_remove(&variable);
             }
         }

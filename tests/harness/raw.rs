@@ -1,5 +1,6 @@
 //! A terminal's WebSocket by hand, message by message: for those who break the rules.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,7 +47,12 @@ pub fn upgrade_request(host: &str, path: &str, origin: Option<&str>, protocol: &
 impl Raw {
     /// Asks for the upgrade, and tells how it was answered.
     pub async fn upgrade(broker: &Broker, request: Request<()>) -> Result<Upgrade> {
-        let stream = TcpStream::connect(broker.address).await?;
+        Self::upgrade_at(broker.address, request).await
+    }
+
+    async fn upgrade_at(address: SocketAddr, request: Request<()>) -> Result<Upgrade> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
         match wait::within(wait::SOON, "the upgrade", tokio_tungstenite::client_async(request, stream))
             .await?
         {
@@ -77,8 +83,13 @@ impl Raw {
 
     /// The agents' end of the broker.
     pub async fn link(broker: &Broker, protocol: &str) -> Result<Upgrade> {
-        let request = upgrade_request(&broker.address.to_string(), "/agent/v1/link", None, protocol)?;
-        Self::upgrade(broker, request).await
+        Self::link_at(broker.address, protocol).await
+    }
+
+    /// The same at an address where a broker may be.
+    pub async fn link_at(address: SocketAddr, protocol: &str) -> Result<Upgrade> {
+        let request = upgrade_request(&address.to_string(), "/agent/v1/link", None, protocol)?;
+        Self::upgrade_at(address, request).await
     }
 
     /// The hello of a new viewer.

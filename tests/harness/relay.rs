@@ -1,12 +1,14 @@
 //! A TCP relay: the network between two programs, as bad as a test wants it.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
+use rand::Rng as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +32,15 @@ pub struct Plan {
     pub piece: Option<usize>,
 }
 
+/// What happens to the writes of a slow network: this share of them waits for so long.
+#[derive(Debug, Clone)]
+pub struct Slow {
+    /// From 0 to 1.
+    pub share: f64,
+    /// How long such a write waits; what comes after it waits behind it.
+    pub delay: Range<Duration>,
+}
+
 /// A request or answer of an upgrade is about as long.
 const UPGRADE: usize = 400;
 
@@ -39,6 +50,9 @@ struct Shared {
     target: Mutex<SocketAddr>,
     planner: Mutex<Planner>,
     stalled: watch::Sender<bool>,
+    /// Connections up to this number pass nothing any more.
+    forgotten: watch::Sender<u64>,
+    slow: watch::Sender<Option<Slow>>,
     refusing: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
     accepted: watch::Sender<u64>,
@@ -61,6 +75,8 @@ impl Relay {
             target: Mutex::new(target),
             planner: Mutex::new(Box::new(|_| Plan::default())),
             stalled: watch::Sender::new(false),
+            forgotten: watch::Sender::new(0),
+            slow: watch::Sender::new(None),
             refusing: watch::Sender::new(false),
             cuts: watch::Sender::new(0),
             accepted: watch::Sender::new(0),
@@ -77,6 +93,17 @@ impl Relay {
     /// A black hole: nothing passes, nothing breaks, until it is healed.
     pub fn stall(&self) {
         self.shared.stalled.send_replace(true);
+    }
+
+    /// A network that has forgotten the connections that there are: nothing of them passes any
+    /// more, nothing breaks, and new ones are as good as ever.
+    pub fn forget(&self) {
+        self.shared.forgotten.send_replace(self.connections());
+    }
+
+    /// From now on writes are delayed like this, in the connections that there are and in new ones.
+    pub fn slow(&self, slow: Option<Slow>) {
+        self.shared.slow.send_replace(slow);
     }
 
     /// What was held back passes now.
@@ -132,13 +159,19 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             number = *count;
         });
         let plan = (shared.planner.lock().expect("no panic holds it"))(number);
-        carried.spawn(carry(client, plan, Arc::clone(&shared), cuts));
+        carried.spawn(carry(client, number, plan, Arc::clone(&shared), cuts));
         while carried.try_join_next().is_some() {}
     }
 }
 
 /// Carries one connection until it is cut or both sides have finished.
-async fn carry(mut client: TcpStream, plan: Plan, shared: Arc<Shared>, mut cuts: watch::Receiver<u64>) {
+async fn carry(
+    mut client: TcpStream,
+    number: u64,
+    plan: Plan,
+    shared: Arc<Shared>,
+    mut cuts: watch::Receiver<u64>,
+) {
     let target = *shared.target.lock().expect("no panic holds it");
     let Ok(mut server) = TcpStream::connect(target).await else {
         reset(client);
@@ -148,8 +181,15 @@ async fn carry(mut client: TcpStream, plan: Plan, shared: Arc<Shared>, mut cuts:
     let end = {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
-        let up = Way { budget: plan.cut_after_up, plan: plan.clone(), stalled: shared.stalled.subscribe() };
-        let down = Way { budget: plan.cut_after_down, plan, stalled: shared.stalled.subscribe() };
+        let way = |budget| Way {
+            number,
+            budget,
+            plan: plan.clone(),
+            stalled: shared.stalled.subscribe(),
+            forgotten: shared.forgotten.subscribe(),
+            slow: shared.slow.subscribe(),
+        };
+        let (up, down) = (way(plan.cut_after_up), way(plan.cut_after_down));
         tokio::select! {
             _ = cuts.changed() => End::Cut,
             end = both(up.pump(client_read, server_write), down.pump(server_read, client_write)) => end,
@@ -177,15 +217,36 @@ async fn both(one: impl Future<Output = End>, other: impl Future<Output = End>) 
 }
 
 struct Way {
+    number: u64,
     budget: Option<u64>,
     plan: Plan,
     stalled: watch::Receiver<bool>,
+    forgotten: watch::Receiver<u64>,
+    slow: watch::Receiver<Option<Slow>>,
+}
+
+/// How long a write of a slow network waits.
+fn wait_of(slow: Option<&Slow>) -> Duration {
+    let Some(slow) = slow else { return Duration::ZERO };
+    let mut random = rand::rng();
+    match random.random_bool(slow.share) {
+        true => random.random_range(slow.delay.clone()),
+        false => Duration::ZERO,
+    }
 }
 
 impl Way {
+    /// Waits until something may pass; false: nothing will any more.
+    async fn open(&mut self) -> bool {
+        let number = self.number;
+        self.stalled.wait_for(|stalled| !stalled).await.is_ok()
+            && self.forgotten.wait_for(|forgotten| *forgotten < number).await.is_ok()
+    }
+
     async fn pump(self, mut from: ReadHalf<'_>, to: WriteHalf<'_>) -> End {
         let (queue, queued) = mpsc::channel::<(Instant, Bytes)>(16);
         let delay = self.plan.delay;
+        let slow = self.slow.clone();
         let reader = async move {
             let mut buffer = vec![0; 16 * 1024];
             loop {
@@ -194,6 +255,7 @@ impl Way {
                     Err(_) => return End::Cut,
                     Ok(count) => {
                         let chunk = Bytes::copy_from_slice(&buffer[..count]);
+                        let delay = delay + wait_of(slow.borrow().as_ref());
                         if queue.send((Instant::now() + delay, chunk)).await.is_err() {
                             return End::Cut;
                         }
@@ -211,7 +273,7 @@ impl Way {
             let piece = self.plan.piece.filter(|_| passed > UPGRADE).unwrap_or(chunk.len());
             passed += chunk.len();
             for piece in chunk.chunks(piece) {
-                if self.stalled.wait_for(|stalled| !stalled).await.is_err() {
+                if !self.open().await {
                     return End::Cut;
                 }
                 let allowed = self.budget.map_or(piece.len(), |left| piece.len().min(left as usize));
@@ -226,7 +288,7 @@ impl Way {
                 }
             }
         }
-        if self.stalled.wait_for(|stalled| !stalled).await.is_err() || to.shutdown().await.is_err() {
+        if !self.open().await || to.shutdown().await.is_err() {
             return End::Cut;
         }
         End::Finished

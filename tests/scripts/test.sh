@@ -7,7 +7,7 @@ tests/scripts/check.sh
 say "building broker and agent as they are shipped"
 cargo build --release -p moorline-broker -p moorline-agent
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
-# A failure in one half is no reason not to look at the other.
+# A failure in one part is no reason not to look at the others.
 failed=0
 say "end to end: real processes, real OpenSSH"
 if have cargo-nextest; then
@@ -16,6 +16,9 @@ else
     # Without nextest the tests of one binary would share the machine: one at a time instead.
     cargo test -p moorline-tests --test e2e --test timing --no-fail-fast -- --test-threads=1 || failed=1
 fi
+say "chaos: every fault three times (make chaos tries them more often)"
+cargo build -p moorline-tests --bin chaos
+TESTS_LOG=info "$target_dir/debug/chaos" --short --json "$target_dir/chaos-short.json" || failed=1
 say "in the browser: the page as it is shipped, in real Chromium"
 MOORLINE_BINARIES="$TESTS_BINARIES" tests/browser/run.sh || failed=1
 exit "$failed"
