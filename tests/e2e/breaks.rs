@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use moorline_tests::broker::free_port;
-use moorline_tests::inspect;
 use moorline_tests::wait::{SOON, eventually};
 use moorline_tests::{Agent, Broker, Device, Kind, Plan, Relay, Stage, Terminal, World, on_both, once, seed};
 use moorline_wire::Code;
@@ -19,8 +18,9 @@ on_both! {
     fifty_cuts_of_the_persons_line_lose_and_double_nothing,
     single_bytes_on_the_devices_line_are_enough,
     a_device_that_is_cut_off_for_a_while_is_told_and_comes_back_to_the_same_shell,
-    a_device_that_does_not_come_back_in_time_ends_its_sessions,
-    an_agent_that_dies_ends_its_sessions_and_a_new_one_takes_its_place,
+    a_device_that_comes_back_after_its_link_was_given_up_has_the_same_shell,
+    a_plain_shell_ends_with_its_link_and_leaves_nothing,
+    an_agent_that_dies_leaves_its_shells_to_the_one_that_takes_its_place,
 }
 
 once! {
@@ -222,13 +222,47 @@ async fn a_device_that_is_cut_off_for_a_while_is_told_and_comes_back_to_the_same
     Ok(())
 }
 
-async fn a_device_that_does_not_come_back_in_time_ends_its_sessions(stage: &Stage, kind: Kind) -> Result<()> {
-    stage.announce("no connection to the broker");
-    stage.announce("link");
-    stage.announce("device_lost");
+/// Waits until the session is in this state.
+async fn session_is(broker: &Broker, session: &str, state: &str) -> Result<()> {
+    eventually(SOON, &format!("the session to be {state}"), async || {
+        let session = broker.session(session).await?;
+        ensure!(session["state"] == state, "it is {session}");
+        Ok(())
+    })
+    .await
+}
+
+async fn a_device_that_comes_back_after_its_link_was_given_up_has_the_same_shell(
+    stage: &Stage,
+    kind: Kind,
+) -> Result<()> {
+    for text in ["no connection to the broker", "link", "ssh failed"] {
+        stage.announce(text);
+    }
     let (relay, broker, device) = behind_a_relay(stage, kind, &SHORT).await?;
     let terminal = Terminal::open(&broker, &device.id).await?;
     terminal.ready().await?;
+    terminal.runs("X=kept").await?;
+    relay.cut_and_refuse();
+    session_is(&broker, &terminal.session, "adrift").await?;
+    broker.device_is(&device.id, "offline").await?;
+    terminal.told("that the device is lost", device_is(LegState::Lost)).await?;
+    relay.heal();
+    assert_eq!(terminal.runs("echo $X-$((6*7))").await?.0, "kept-42\n");
+    session_is(&broker, &terminal.session, "live").await?;
+    assert_eq!(terminal.losses(), (0, 0));
+    Ok(())
+}
+
+async fn a_plain_shell_ends_with_its_link_and_leaves_nothing(stage: &Stage, kind: Kind) -> Result<()> {
+    for text in ["no connection to the broker", "link", "device_lost"] {
+        stage.announce(text);
+    }
+    let settings: Vec<_> = SHORT.iter().copied().chain([("keeper.enabled", "false")]).collect();
+    let (relay, broker, device) = behind_a_relay(stage, kind, &settings).await?;
+    let terminal = Terminal::open(&broker, &device.id).await?;
+    terminal.ready().await?;
+    assert_eq!(broker.session(&terminal.session).await?["kept"], false);
     relay.cut_and_refuse();
     assert_eq!(terminal.ends().await?.code, Code::DEVICE_LOST);
     assert_eq!(terminal.closes().await?, Code::DEVICE_LOST.number());
@@ -251,29 +285,24 @@ async fn nothing_runs_below(device: &Device) -> Result<()> {
     .await
 }
 
-async fn an_agent_that_dies_ends_its_sessions_and_a_new_one_takes_its_place(
+async fn an_agent_that_dies_leaves_its_shells_to_the_one_that_takes_its_place(
     stage: &Stage,
     kind: Kind,
 ) -> Result<()> {
-    stage.announce("link");
-    stage.announce("device_lost");
+    for text in ["link", "device_lost", "ssh failed"] {
+        stage.announce(text);
+    }
     let mut world = World::new(stage, kind).await?;
     let terminal = world.shell().await?;
     let (shell, _) = terminal.runs("echo $$").await?;
     world.device.agent.process.kill()?;
     world.broker.device_is(&world.device.id, "away").await?;
+    let before = terminal.attached();
     world.device.agent.restart(stage)?;
-    // The new agent knows nothing of the old link.
-    assert_eq!(terminal.ends().await?.code, Code::DEVICE_LOST);
-    world.broker.device_is(&world.device.id, "online").await?;
-    let pid: u32 = shell.trim().parse()?;
-    eventually(SOON, "the old shell to end", async || {
-        ensure!(!inspect::is_alive(pid), "{pid} runs on");
-        Ok(())
-    })
-    .await?;
-    world.shell().await?;
-    Ok(())
+    terminal.attached_again(before).await?;
+    assert_eq!(terminal.runs("echo $$").await?.0, shell);
+    assert_eq!(terminal.losses(), (0, 0));
+    world.broker.device_is(&world.device.id, "online").await
 }
 
 async fn a_black_hole_before_the_person_is_noticed_and_everything_is_there_when_it_heals(
@@ -336,7 +365,7 @@ async fn an_agent_that_is_there_first_finds_its_broker(stage: &Stage) -> Result<
 }
 
 async fn an_agent_comes_back_to_a_broker_that_was_killed(stage: &Stage) -> Result<()> {
-    for text in ["link", "connect", "session"] {
+    for text in ["link", "connect", "session", "ssh failed"] {
         stage.announce(text);
     }
     let mut broker = Broker::start(stage).await?;
@@ -344,6 +373,7 @@ async fn an_agent_comes_back_to_a_broker_that_was_killed(stage: &Stage) -> Resul
         Device::start_with(stage, &broker, "device", Kind::Embedded, broker.address, &AT_ONCE).await?;
     let terminal = Arc::new(Terminal::open(&broker, &device.id).await?);
     terminal.ready().await?;
+    terminal.runs("X=kept").await?;
     let agent = device.agent.process.pid();
     for _ in 0..5 {
         broker.process.kill()?;
@@ -351,9 +381,7 @@ async fn an_agent_comes_back_to_a_broker_that_was_killed(stage: &Stage) -> Resul
         device.agent.online(&broker).await?;
     }
     assert_eq!(device.agent.process.pid(), agent);
-    // A plain shell has no keeper: its session is over, and the list says so.
-    let ending = broker.ending(&terminal.session).await?;
-    ensure!(ending["text"].as_str().is_some_and(|text| text.ends_with('.')), "{ending}");
-    nothing_runs_below(&device).await?;
-    Terminal::open(&broker, &device.id).await?.ready().await
+    assert_eq!(terminal.runs("echo $X-$((6*7))").await?.0, "kept-42\n");
+    assert_eq!(terminal.losses(), (0, 0));
+    session_is(&broker, &terminal.session, "live").await
 }

@@ -15,7 +15,7 @@ on_both! {
     a_killed_session_says_who_and_why_within_a_second_and_leaves_no_process,
     a_killed_session_takes_stubborn_programs_with_it,
     a_shell_that_nobody_comes_back_to_is_ended,
-    an_agent_that_is_stopped_leaves_in_time_and_leaves_nothing,
+    an_agent_that_is_stopped_leaves_in_time_and_its_shells_wait_for_the_next,
 }
 
 once! {
@@ -58,8 +58,7 @@ async fn a_killed_session_says_who_and_why_within_a_second_and_leaves_no_process
 }
 
 async fn a_killed_session_takes_stubborn_programs_with_it(stage: &Stage, kind: Kind) -> Result<()> {
-    // OpenSSH only hangs up; what ignores that is its own business there.
-    let ignores = if kind == Kind::Embedded { "trap '' HUP TERM INT; " } else { "" };
+    let ignores = "trap '' HUP TERM INT; ";
     let world = World::new(stage, kind).await?;
     let terminal = world.shell().await?;
     terminal.types(&format!(
@@ -80,25 +79,32 @@ async fn a_shell_that_nobody_comes_back_to_is_ended(stage: &Stage, kind: Kind) -
     nothing_runs_below(&world.device).await
 }
 
-async fn an_agent_that_is_stopped_leaves_in_time_and_leaves_nothing(stage: &Stage, kind: Kind) -> Result<()> {
-    stage.announce("agent_stopped");
+async fn an_agent_that_is_stopped_leaves_in_time_and_its_shells_wait_for_the_next(
+    stage: &Stage,
+    kind: Kind,
+) -> Result<()> {
+    for text in ["agent_stopped", "ssh failed", "link"] {
+        stage.announce(text);
+    }
     let mut world = World::new(stage, kind).await?;
     let terminal = world.shell().await?;
-    terminal.types("yes\r");
-    terminal.shows("y\r\ny").await?;
-    let below = world.device.processes();
-    assert!(!below.is_empty());
+    let (shell, _) = terminal.runs("echo $$").await?;
+    let below = world.device.below();
     world.device.agent.process.signal(Signal::SIGTERM)?;
     let status = world.device.agent.process.ended(Duration::from_secs(8)).await?;
     ensure!(status.success(), "it ended with {status}");
-    assert_eq!(terminal.ends().await?.code, Code::AGENT_STOPPED);
-    eventually(SOON, "its shells to end", async || {
+    eventually(SOON, "what leads to its shells to end", async || {
         let left: Vec<_> = below.iter().filter(|pid| moorline_tests::inspect::is_alive(**pid)).collect();
-        let ours = world.device.processes();
-        ensure!(left.is_empty() && ours.is_empty(), "{left:?} {ours:?} run on");
+        ensure!(left.is_empty(), "{left:?} run on");
         Ok(())
     })
-    .await
+    .await?;
+    let before = terminal.attached();
+    world.device.agent.restart(stage)?;
+    terminal.attached_again(before).await?;
+    assert_eq!(terminal.runs("echo $$").await?.0, shell);
+    world.broker.end(&terminal.session, "enough").await?;
+    nothing_runs_below(&world.device).await
 }
 
 async fn ten_viewers_on_three_devices_hear_nothing_of_each_others_ends(stage: &Stage) -> Result<()> {
@@ -146,9 +152,16 @@ async fn ten_viewers_on_three_devices_hear_nothing_of_each_others_ends(stage: &S
     let (on_three, others): (Vec<_>, Vec<_>) = terminals.into_iter().partition(|(number, _)| number % 3 == 2);
     assert_eq!((on_three.len(), others.len()), (3, 3));
     for (_, terminal) in &on_three {
-        assert_eq!(terminal.ends().await?.code, Code::AGENT_STOPPED);
+        eventually(SOON, "the session to be adrift", async || {
+            let session = broker.session(&terminal.session).await?;
+            ensure!(session["state"] == "adrift", "it is {session}");
+            Ok(())
+        })
+        .await?;
     }
-    all_answer(&others).await
+    all_answer(&others).await?;
+    three.agent.restart(stage)?;
+    all_answer(&on_three).await
 }
 
 async fn killing_is_idempotent_and_a_stranger_is_unknown(stage: &Stage) -> Result<()> {
@@ -197,12 +210,14 @@ async fn a_broker_that_is_stopped_says_so_drains_and_comes_back(stage: &Stage) -
     let size = Size { cols: 80, rows: 24, xpx: 0, ypx: 0 };
     let terminal = Terminal::attach(&broker, broker.address, &session, ticket, size);
     terminal.ready().await?;
+    terminal.runs("X=kept").await?;
     broker.process.signal(Signal::SIGTERM)?;
     let status = broker.process.ended(Duration::from_secs(32)).await?;
     ensure!(status.success(), "it ended with {status}");
-    nothing_runs_below(&device).await?;
     broker.restart(stage).await?;
     device.agent.online(&broker).await?;
-    ensure!(broker.session(&session).await?["state"] == "ended", "the session is not over");
-    Terminal::open(&broker, &device.id).await?.ready().await
+    assert_eq!(terminal.runs("echo $X-$((6*7))").await?.0, "kept-42\n");
+    ensure!(broker.session(&session).await?["state"] == "live", "the session is not taken up");
+    broker.end(&session, "enough").await?;
+    nothing_runs_below(&device).await
 }

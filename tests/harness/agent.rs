@@ -49,7 +49,9 @@ impl Agent {
         let key = stage.path("install.key").display().to_string();
         let url = format!("ws://{broker}");
         let filter = std::env::var("TESTS_LOG").unwrap_or_else(|_| "info,moorline_agent=debug".to_owned());
+        let keepers = Self::keepers_of(stage, name).display().to_string();
         let own = [
+            ("keeper.dir", &*keepers),
             ("broker.url", &*url),
             ("broker.proxy", "none"),
             ("name", name),
@@ -76,6 +78,11 @@ impl Agent {
     pub fn restart(&mut self, stage: &Stage) -> Result<()> {
         self.process = Self::run(stage, &self.name, &self.arguments)?;
         Ok(())
+    }
+
+    /// Where the keepers of a device of that name have their sockets. Each has this in its environment.
+    pub fn keepers_of(stage: &Stage, name: &str) -> PathBuf {
+        stage.path(format!("{name}-keepers"))
     }
 
     /// Where an agent of that name keeps its state.

@@ -33,10 +33,11 @@ impl Sshd {
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
              AuthorizedKeysFile none\nTrustedUserCAKeys {ca}\nStrictModes no\nLogLevel VERBOSE\nUseDNS no\n\
-             AcceptEnv TERM COLORTERM LANG LC_* MOORLINE_*\nPrintMotd no\nPrintLastLog no\nMaxStartups 200\nMaxSessions 200\n",
+             AcceptEnv TERM COLORTERM LANG LC_*\nSetEnv MOORLINE_KEEP_DIR={keepers}\nPrintMotd no\nPrintLastLog no\nMaxStartups 200\nMaxSessions 200\n",
             port = address.port(),
             folder = folder.display(),
             ca = ca.display(),
+            keepers = Agent::keepers_of(stage, device).display(),
         );
         std::fs::write(folder.join("sshd_config"), config)?;
         if nix::unistd::geteuid().is_root() {

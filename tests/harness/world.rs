@@ -28,6 +28,17 @@ pub struct Device {
     pub agent: Agent,
     /// The system's sshd.
     pub sshd: Option<Sshd>,
+    keepers: String,
+}
+
+/// Keepers outlive what started them.
+impl Drop for Device {
+    fn drop(&mut self) {
+        for pid in self.kept() {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
 }
 
 impl Device {
@@ -60,7 +71,8 @@ impl Device {
             Some(sshd) => Agent::start_before(stage, name, dial, sshd, settings)?,
         };
         let id = agent.online(broker).await?;
-        Ok(Self { id, agent, sshd })
+        let keepers = Agent::keepers_of(stage, name).display().to_string();
+        Ok(Self { id, agent, sshd, keepers })
     }
 
     /// The processes whose descendants are this device's shells.
@@ -69,9 +81,25 @@ impl Device {
         std::iter::once(self.agent.process.pid()).chain(sshd).collect()
     }
 
-    /// Every process that runs below the agent or its sshd.
+    /// Every process of this device but the agent and its sshd: what runs below them, the keepers, and
+    /// what runs below those.
     pub fn processes(&self) -> Vec<u32> {
+        let mut all = self.below();
+        all.extend(self.kept());
+        all
+    }
+
+    /// What runs below the agent and its sshd.
+    pub fn below(&self) -> Vec<u32> {
         self.roots().into_iter().flat_map(crate::inspect::descendants).collect()
+    }
+
+    /// The keepers and their shells: nobody's children.
+    pub fn kept(&self) -> Vec<u32> {
+        let (roots, below) = (self.roots(), self.below());
+        let mut kept = crate::inspect::marked(&format!("MOORLINE_KEEP_DIR={}", self.keepers));
+        kept.retain(|pid| !roots.contains(pid) && !below.contains(pid));
+        kept
     }
 }
 

@@ -198,10 +198,11 @@ impl Driver {
     }
 
     /// Codes below 4000 are the network's, but for the shell's own end (1000): the terminal comes
-    /// back. So it does after a failure inside the broker (4500).
+    /// back. So it does after a failure inside the broker (4500), or behind it (4457).
     fn closed(&mut self, code: Option<u16>) -> Over {
         let exited = close_number(Code::EXITED);
-        let comes_back = |code: u16| (code < 4000 && code != exited) || code == Code::INTERNAL.number();
+        let again = [Code::INTERNAL.number(), Code::INTERRUPTED.number()];
+        let comes_back = |code: u16| (code < 4000 && code != exited) || again.contains(&code);
         match code {
             Some(code) if code == Code::TICKET_EXPIRED.number() => Over::Unticketed,
             Some(code) if !comes_back(code) => {
