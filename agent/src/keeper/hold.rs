@@ -164,7 +164,9 @@ impl Hold<'_> {
             if self.gone {
                 return Ok(());
             }
-            let reads = !self.silent && (self.gate_open || self.leaving.is_some());
+            // A shell that is told to end writes its last words, and waits until they are read.
+            let ending = self.leaving.is_some() || self.end.is_cancelled();
+            let reads = !self.silent && (self.gate_open || ending);
             let due = self.due();
             let woken = tokio::select! {
                 event = self.connections.event(clock::now()) => Woken::Connection(event),

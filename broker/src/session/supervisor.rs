@@ -57,6 +57,8 @@ struct Entry {
     /// Counts a session that has no actor.
     asleep: Option<Gauges>,
     written: bool,
+    /// Its device is being asked to let go of it.
+    releasing: bool,
     restarts: Restarts,
     /// Where its actor lives, or lived.
     place: Option<ArbiterHandle>,
@@ -90,6 +92,7 @@ impl SessionSupervisor {
             last: None,
             asleep: None,
             written: false,
+            releasing: false,
             restarts: Restarts::new(self.policy),
             place: None,
         };
@@ -136,14 +139,30 @@ impl SessionSupervisor {
                     warn!(session = %id, "session does not hear that its ending is written down");
                 }
             }
+            supervisor.release_at_once(&id, ctx);
             supervisor.forget_if_over(&id, ctx);
         }));
+    }
+
+    /// What did not end by itself is ended on its device while people still read why. The program of
+    /// a session that exited is gone, and its keeper has the rest of the output for them.
+    fn release_at_once(&mut self, id: &SessionId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.sessions.get_mut(id) else { return };
+        let (ordered, keeping) = {
+            let view = entry.view.borrow();
+            (view.ending.as_ref().is_some_and(|ending| ending.code != Code::EXITED), view.keeping)
+        };
+        if ordered && !std::mem::replace(&mut entry.releasing, true) {
+            let wish = entry.wish.clone();
+            self.release(wish, keeping, ctx);
+        }
     }
 
     /// An ended session is forgotten here, and its device is asked to forget it.
     fn forget_if_over(&mut self, id: &SessionId, ctx: &mut Context<Self>) {
         if self.sessions.get(id).is_some_and(|entry| entry.written && entry.session.is_none())
             && let Some(entry) = self.sessions.remove(id)
+            && !entry.releasing
         {
             let keeping = entry.view.borrow().keeping;
             self.release(entry.wish, keeping, ctx);

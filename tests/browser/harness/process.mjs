@@ -111,3 +111,26 @@ export function descendants(...roots) {
 export async function gone(pids, within = 10_000) {
   await eventually(`the end of the processes ${pids.join(' ')}`, () => !pids.some(isAlive), within);
 }
+
+/** Every process with this at the beginning of a variable of its environment. */
+export function inEnvironment(text) {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').some((variable) => variable.startsWith(text));
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Ends a process at once, if it is still there. */
+export function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It is gone already.
+  }
+}

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { Log } from './logs.mjs';
-import { descendants, gone, output, Program, tail } from './process.mjs';
+import { descendants, gone, inEnvironment, kill, output, Program, tail } from './process.mjs';
 import { freePort, Relay } from './relay.mjs';
 import { eventually } from './wait.mjs';
 
@@ -53,6 +53,11 @@ export class World {
 
   path(...names) {
     return join(this.dir, ...names);
+  }
+
+  /** Where the keepers of a device have their sockets. Each has this in its environment. */
+  keepers(name) {
+    return this.path(`${name}-keepers`);
   }
 
   /** The address of a page, as the browser reaches it. */
@@ -120,6 +125,7 @@ export class World {
     device.arguments = settings({
       'broker.url': `ws://127.0.0.1:${device.relay?.port ?? this.port}`,
       'broker.proxy': 'none',
+      'keeper.dir': this.keepers(name),
       name,
       state_dir: this.path(`${name}-state`),
       install_key_file: this.path('install.key'),
@@ -162,6 +168,7 @@ export class World {
       AuthorizedKeysFile none
       TrustedUserCAKeys ${this.path(`${name}-state`, 'user_ca.pub')}
       AcceptEnv TERM COLORTERM LANG LC_*
+      SetEnv MOORLINE_KEEP_DIR=${this.keepers(name)}
       PrintMotd no
       PrintLastLog no
       MaxStartups 100`;
@@ -193,10 +200,12 @@ export class World {
     await gone(shells, 15_000);
   }
 
-  /** Every process that runs below the agents and their sshds. */
+  /** Every process that runs below the agents and their sshds, and the keepers with what runs below them. */
   shells() {
-    const roots = [...this.devices.values()].flatMap(({ agent, sshd }) => [agent, sshd?.program]);
-    return descendants(...roots.filter((program) => program && program.how === undefined).map(({ pid }) => pid));
+    const programs = [...this.devices.values()].flatMap(({ agent, sshd }) => [agent, sshd?.program]);
+    const roots = programs.filter((program) => program && program.how === undefined).map(({ pid }) => pid);
+    const kept = inEnvironment(`MOORLINE_KEEP_DIR=${this.dir}/`);
+    return [...new Set([...descendants(...roots), ...kept])];
   }
 
   complaints(announced) {
@@ -223,7 +232,10 @@ export class World {
     }
     await this.broker?.stop();
     for (const program of this.programs) await program.stop();
-    await gone(shells);
+    // Keepers outlive what started them.
+    const kept = inEnvironment(`MOORLINE_KEEP_DIR=${this.dir}/`);
+    for (const pid of kept) kill(pid);
+    await gone([...shells, ...kept]);
     if (!keep) rmSync(this.dir, { recursive: true, force: true });
   }
 
