@@ -106,7 +106,7 @@ impl Fault {
         match self {
             Self::BrowserStall | Self::DeviceStall => STALLED,
             // The device itself stands still for that long.
-            Self::AgentStop => STOPPED_FOR + AT_ONCE,
+            Self::AgentStop => STOPPED_FOR + RESTARTED,
             Self::AgentKill | Self::BrokerKill | Self::BrokerTerm | Self::TwoAtOnce => RESTARTED,
             Self::BrokerKillSetup | Self::Crowd => RESTARTED,
             _ => AT_ONCE,
