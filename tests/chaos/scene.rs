@@ -42,8 +42,8 @@ impl<'s> Scene<'s> {
         let (people, far) = (Relay::to(address).await?, Relay::to(address).await?);
         let origin = format!("http://{}", people.address);
         let hosts = format!("{},{}", people.address, far.address);
-        // An actor that panics in every round would be given up after the fifth.
-        let settings = [("http.hosts", &*hosts), ("http.origins", &*origin), ("limits.restarts", "1000")];
+        // An actor that panics in every round would be restarted later each time, and then given up.
+        let settings = [("http.hosts", &*hosts), ("http.origins", &*origin), ("timing.restart_window", "1s")];
         let faults = [("MOORLINE_TEST_FAULTS", "1")];
         let broker = Broker::start_in(stage, port, &settings, &faults).await?;
         let mut devices = Vec::new();
