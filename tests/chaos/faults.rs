@@ -106,7 +106,7 @@ impl Fault {
         match self {
             Self::BrowserStall | Self::DeviceStall => STALLED,
             // The device itself stands still for that long.
-            Self::AgentStop => STOPPED_FOR + AT_ONCE,
+            Self::AgentStop => STOPPED_FOR + RESTARTED,
             Self::AgentKill | Self::BrokerKill | Self::BrokerTerm | Self::TwoAtOnce => RESTARTED,
             Self::BrokerKillSetup | Self::Crowd => RESTARTED,
             _ => AT_ONCE,
@@ -144,13 +144,18 @@ pub async fn strike(
     let mut damage = Damage::default();
     match fault {
         Fault::TwoAtOnce => {
-            for fault in two(random) {
+            let two = two(random);
+            if two.contains(&Fault::TabReload) {
+                try_join_all(shells.iter().map(Shell::rests)).await?;
+            }
+            for fault in two {
                 damage.words.push(fault.name().to_owned());
                 once(fault, scene, shells, &mut damage).await?;
             }
         }
         fault => once(fault, scene, shells, &mut damage).await?,
     }
+    shells.iter().for_each(Shell::works);
     // A cut is ordered, and done a moment later.
     pause(Duration::from_millis(5)).await;
     Ok(damage)

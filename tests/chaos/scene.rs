@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use moorline_tests::broker::free_port;
 use moorline_tests::wait::eventually;
-use moorline_tests::{Broker, Device, Kind, Relay, Stage};
+use moorline_tests::{Agent, Broker, Device, Kind, Relay, Stage};
 use nix::sys::signal::Signal;
 
 /// After how long an init system starts again what has died (`RestartSec=1s`).
@@ -42,8 +42,8 @@ impl<'s> Scene<'s> {
         let (people, far) = (Relay::to(address).await?, Relay::to(address).await?);
         let origin = format!("http://{}", people.address);
         let hosts = format!("{},{}", people.address, far.address);
-        // The crowd comes back in one go; nothing here is told apart by address.
-        let settings = [("http.hosts", &*hosts), ("http.origins", &*origin)];
+        // An actor that panics in every round would be restarted later each time, and then given up.
+        let settings = [("http.hosts", &*hosts), ("http.origins", &*origin), ("timing.restart_window", "1s")];
         let faults = [("MOORLINE_TEST_FAULTS", "1")];
         let broker = Broker::start_in(stage, port, &settings, &faults).await?;
         let mut devices = Vec::new();
@@ -105,9 +105,6 @@ impl<'s> Scene<'s> {
 
     /// Ends every session that is left, and waits until broker and devices have nothing of any.
     pub async fn end_sessions(&self) -> Result<()> {
-        let list = self.broker.get("/api/v1/sessions").await?;
-        let all = list["sessions"].as_array().context("no sessions")?;
-        let sessions: Vec<_> = all.iter().filter_map(|one| one["id"].as_str().map(str::to_owned)).collect();
         for device in &self.devices {
             let path = format!("/api/v1/sessions?device={}&reason=over", device.id);
             self.broker.call(reqwest::Method::DELETE, &path, None).await?.is(200)?;
@@ -126,33 +123,20 @@ impl<'s> Scene<'s> {
         })
         .await?;
         eventually(ENDED_WITHIN, "the devices' shells and keepers to end", async || {
-            let left = self.left_running(&sessions);
+            let left = self.left_on_devices();
             ensure!(left.is_empty(), "{}", left.join("; "));
             Ok(())
         })
         .await
     }
 
-    /// The shells and keepers of these sessions, wherever in the tree of processes they hang.
-    fn left_running(&self, sessions: &[String]) -> Vec<String> {
-        let mut pids: Vec<_> = self.devices.iter().flat_map(Device::processes).collect();
-        pids.extend(moorline_tests::inspect::marked("MOORLINE_SESSION="));
-        pids.extend(moorline_tests::inspect::marked("--session"));
-        pids.sort_unstable();
-        pids.dedup();
-        let names = pids.iter().map(|pid| format!("{pid} {} {}", command_line(*pid), session_of(*pid)));
-        let below = |name: &String| {
-            self.devices.iter().flat_map(Device::processes).any(|pid| name.starts_with(&format!("{pid} ")))
-        };
-        let processes =
-            names.filter(|name| sessions.iter().any(|session| name.contains(session)) || below(name));
-        let places = keepers_places();
-        let files = sessions.iter().flat_map(|session| {
-            places
-                .iter()
-                .flat_map(move |place| ["sock", "lock"].map(|kind| place.join(format!("{session}.{kind}"))))
-        });
-        processes.chain(files.filter(|path| path.exists()).map(|path| path.display().to_string())).collect()
+    /// The devices' shells and keepers, and what the keepers have in their folder.
+    fn left_on_devices(&self) -> Vec<String> {
+        let pids = self.devices.iter().flat_map(Device::processes);
+        let processes = pids.map(|pid| format!("{pid} {}", command_line(pid)));
+        let folders = self.devices.iter().map(|device| Agent::keepers_of(self.stage, &device.agent.name));
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+        processes.chain(files.map(|file| file.path().display().to_string())).collect()
     }
 
     /// What stands in the command line or environment of everything that belongs to this scene.
@@ -196,21 +180,6 @@ pub fn tails(folder: &Path) -> String {
         }
     }
     text
-}
-
-/// Where keepers have their sockets: root's, and everybody else's.
-fn keepers_places() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state/moorline/keep"));
-    std::iter::once(PathBuf::from("/run/moorline/keep")).chain(home).collect()
-}
-
-/// The session that the process belongs to, as its environment says.
-fn session_of(pid: u32) -> String {
-    let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let mut words = bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    words
-        .find(|word| word.starts_with("MOORLINE_SESSION="))
-        .map_or_else(String::new, |word| word.into_owned())
 }
 
 fn command_line(pid: u32) -> String {

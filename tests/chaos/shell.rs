@@ -31,10 +31,18 @@ pub struct Shell {
     pub device: String,
     client: Arc<Client>,
     folder: PathBuf,
-    typed: Arc<Mutex<Vec<u8>>>,
+    typed: Arc<Mutex<Typed>>,
     typing: Option<AbortHandle>,
     /// Where in what was shown the counted output begins.
     start: usize,
+}
+
+/// The record of the keys.
+#[derive(Default)]
+struct Typed {
+    bytes: Vec<u8>,
+    /// The person leaves the keyboard alone.
+    resting: bool,
 }
 
 impl Shell {
@@ -67,14 +75,32 @@ impl Shell {
         let line = format!("{} counted {}\r", quoted(&me), quoted(&self.folder));
         self.client.types(line);
         self.start = self.client.shows(LOST_AFTER, START).await.context("the counted program begins")?;
-        self.typing =
-            Some(tokio::spawn(type_on(Arc::clone(&self.client), Arc::clone(&self.typed))).abort_handle());
+        let typing = type_on(Arc::clone(&self.client), Arc::clone(&self.typed));
+        self.typing = Some(tokio::spawn(typing).abort_handle());
         Ok(())
     }
 
     /// Types a line now; gives how many bytes were typed with it.
     pub fn types(&self) -> u64 {
-        type_line(&self.client, &self.typed)
+        type_line(&self.client, &mut self.typed.lock().expect("no panic holds it"))
+    }
+
+    /// Waits until everything typed was taken, while the person types nothing more. What a page has
+    /// not got rid of is lost when somebody reloads it while the broker is dead.
+    pub async fn rests(&self) -> Result<()> {
+        let typed = {
+            let mut typed = self.typed.lock().expect("no panic holds it");
+            typed.resting = true;
+            typed.bytes.len() as u64
+        };
+        let ever = Moment { at: Instant::now(), stamp: 0 };
+        self.client.lives(LOST_AFTER, ever, typed).await.with_context(|| self.name())?;
+        Ok(())
+    }
+
+    /// Types again.
+    pub fn works(&self) {
+        self.typed.lock().expect("no panic holds it").resting = false;
     }
 
     /// Waits until the person sees output that was written after the moment and answers that many
@@ -109,7 +135,7 @@ impl Shell {
         if let Some(typing) = self.typing.take() {
             typing.abort();
         }
-        let typed = self.typed.lock().expect("no panic holds it").clone();
+        let typed = self.typed.lock().expect("no panic holds it").bytes.clone();
         let given_up = Instant::now() + SOON;
         let taken = eventually(SOON, "the last key to be taken", async || {
             let taken = std::fs::read(counted::typed_in(&self.folder))?;
@@ -151,22 +177,24 @@ impl Drop for Shell {
 }
 
 /// Types numbered lines for as long as it is let.
-async fn type_on(client: Arc<Client>, typed: Arc<Mutex<Vec<u8>>>) {
+async fn type_on(client: Arc<Client>, typed: Arc<Mutex<Typed>>) {
     loop {
         let wait = rand::rng().random_range(TYPING);
         pause(Duration::from_millis(wait)).await;
-        type_line(&client, &typed);
+        let mut typed = typed.lock().expect("no panic holds it");
+        if !typed.resting {
+            type_line(&client, &mut typed);
+        }
     }
 }
 
-/// Types one line; gives how many bytes were typed with it.
-fn type_line(client: &Client, typed: &Mutex<Vec<u8>>) -> u64 {
-    // Under the lock, so that the record has the order in which the keys went out.
-    let mut typed = typed.lock().expect("no panic holds it");
-    let line = format!("k {:08} {:08x} ü\n", typed.len(), rand::random::<u32>());
-    typed.extend_from_slice(line.as_bytes());
+/// Types one line; gives how many bytes were typed with it. The record has the order in which the keys
+/// went out, because whoever types holds it.
+fn type_line(client: &Client, typed: &mut Typed) -> u64 {
+    let line = format!("k {:08} {:08x} ü\n", typed.bytes.len(), rand::random::<u32>());
+    typed.bytes.extend_from_slice(line.as_bytes());
     client.types(line);
-    typed.len() as u64
+    typed.bytes.len() as u64
 }
 
 /// The path as one word of the shell.

@@ -34,6 +34,9 @@ const WAITS: [Duration; 7] = [
     Duration::from_secs(8),
     Duration::from_secs(10),
 ];
+/// No browser loads a page faster. What was typed just before is on another connection: a page that
+/// came back at once might overtake it.
+const LOADING: Duration = Duration::from_millis(50);
 /// No try takes longer: a black hole swallows connections as well.
 const DIALLING: Duration = Duration::from_secs(5);
 
@@ -111,7 +114,7 @@ impl Driver {
                 Ok(Over::Reload) => {
                     self.viewer = Viewer::new(self.key.clone(), SIZE);
                     self.reloaded = true;
-                    Duration::ZERO
+                    LOADING
                 }
                 Ok(Over::Soon) if self.tries == 0 => self.wait().min(WAITS[0]),
                 Ok(Over::Soon | Over::Broken) => self.wait(),
