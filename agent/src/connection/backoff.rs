@@ -29,38 +29,52 @@ const SHORT: Duration = Duration::from_secs(1);
 /// sessions; more are a broker, or something before it, that had better not be hurried.
 const SHORT_ONES_MAX: u32 = 64;
 
+/// While people wait for their sessions, so many tries are at most this far apart: a broker that is
+/// started again after a second is found within another one, and not after the eight that half a
+/// dozen unlucky tries would grow to.
+const AWAITED: (u32, Duration) = (30, Duration::from_secs(1));
+
 /// The waits, and how far they have grown.
 #[derive(Debug)]
 pub struct Backoff {
     timing: Timing,
     failures: u32,
     short_ones: u32,
+    /// People wait for their sessions.
+    awaited: bool,
 }
 
 impl Backoff {
     /// Nothing has failed yet.
     pub fn new(timing: &Timing) -> Self {
-        Self { timing: timing.clone(), failures: 0, short_ones: 0 }
+        Self { timing: timing.clone(), failures: 0, short_ones: 0, awaited: false }
     }
 
     /// How long to wait now. `random` is from 0 up to 1.
     pub fn after(&mut self, now: Instant, outcome: Outcome, random: f64) -> Duration {
         match outcome {
             // Exactly when it was said: the broker has spread the devices itself.
-            Outcome::Told(wait) => return wait.min(self.timing.backoff_refused),
+            Outcome::Told(wait) => {
+                (self.failures, self.awaited) = (0, true);
+                return wait.min(self.timing.backoff_refused);
+            }
             Outcome::Broke { since, resumable } => {
                 self.broke(now.saturating_duration_since(since), resumable)
             }
             Outcome::Failed | Outcome::Refused => {}
         }
-        let most =
-            if outcome == Outcome::Refused { self.timing.backoff_refused } else { self.timing.backoff_max };
+        let most = match outcome {
+            Outcome::Refused => self.timing.backoff_refused,
+            _ if self.awaited && self.failures < AWAITED.0 => AWAITED.1.min(self.timing.backoff_max),
+            _ => self.timing.backoff_max,
+        };
         let grown = self.timing.backoff_min.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
         grown.min(most).mul_f64(random)
     }
 
     fn broke(&mut self, stood: Duration, resumable: bool) {
+        self.awaited = resumable && self.short_ones <= SHORT_ONES_MAX;
         self.short_ones = if stood < SHORT { self.short_ones.saturating_add(1) } else { 0 };
         if stood >= self.timing.stable_after || (resumable && self.short_ones <= SHORT_ONES_MAX) {
             self.failures = 0;

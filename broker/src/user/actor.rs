@@ -158,9 +158,10 @@ impl UserConnection {
             loop {
                 let message = tokio::select! {
                     message = incoming.recv() => message,
-                    () = frames.closed() => return Input::SessionGone,
+                    // The socket stays open until it was said why.
+                    () = frames.closed() => return (Input::SessionGone, Some(incoming)),
                 };
-                let Some(message) = message else { return Input::SocketGone };
+                let Some(message) = message else { return (Input::SocketGone, None) };
                 // Whoever answers has got the answer to their hello, and the new token in it.
                 if std::mem::take(&mut first) {
                     shared.arrived(given);
@@ -169,14 +170,17 @@ impl UserConnection {
                     Ok(Some(frame)) => frame,
                     // A message that this version ignores.
                     Ok(None) => continue,
-                    Err(code) => return Input::Violated(code),
+                    Err(code) => return (Input::Violated(code), Some(incoming)),
                 };
                 if frames.send(frame).await.is_err() {
-                    return Input::SessionGone;
+                    return (Input::SessionGone, Some(incoming));
                 }
             }
         };
-        ctx.spawn(carrying.into_actor(self).map(|end, user, ctx| user.happened(end, ctx)));
+        ctx.spawn(carrying.into_actor(self).map(|(end, incoming), user, ctx| {
+            user.incoming = incoming;
+            user.happened(end, ctx);
+        }));
     }
 
     /// The session let go of this browser: because it is over, or of this browser only.

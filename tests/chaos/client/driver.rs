@@ -24,16 +24,18 @@ use crate::pause::pause;
 type Socket = WebSocketStream<TcpStream>;
 type Sink = SplitSink<Socket, tungstenite::Message>;
 
-/// The longest wait before each further try; a random part of it is taken.
-const WAITS: [Duration; 7] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-    Duration::from_secs(10),
-];
+/// The longest wait before the first two tries, before the next twelve, and before each further one; a
+/// random part of it is taken.
+const WAITS: [Duration; 18] = {
+    let mut waits = [Duration::from_secs(1); 18];
+    waits[0] = Duration::from_millis(250);
+    waits[1] = Duration::from_millis(500);
+    waits[14] = Duration::from_secs(2);
+    waits[15] = Duration::from_secs(4);
+    waits[16] = Duration::from_secs(8);
+    waits[17] = Duration::from_secs(10);
+    waits
+};
 /// No browser loads a page faster. What was typed just before is on another connection: a page that
 /// came back at once might overtake it.
 const LOADING: Duration = Duration::from_millis(50);

@@ -73,7 +73,9 @@ export function wordsOf(number: number): CodeInfo {
   return { number, name, status: 503, sentence, remedy };
 }
 
-const WAITS_MS = [250, 500, 1_000, 2_000, 4_000, 8_000, 10_000];
+// A broker that is started again after a second or two is found within another one: the waits grow
+// only when it has been away for longer than that.
+const WAITS_MS = [250, 500, ...Array<number>(12).fill(1_000), 2_000, 4_000, 8_000, 10_000];
 
 /** How long to wait before the try of this number (from 0): full jitter, so that a thousand pages
  * do not come back in one second. `random` is in 0..1. */
