@@ -1,8 +1,8 @@
 // The status of a link: what is on the board, and when it is told.
 
 import { codeByName } from "./codes";
+import type { LinkOptions } from "./face";
 import type { HostControl } from "./protocol";
-import type { LinkOptions } from "./socket";
 import type { Failure, InputState, LinkStatus } from "./status";
 
 /** How long what is typed while the connection is down still counts as meant. */

@@ -1,6 +1,7 @@
 // The link of one browser terminal: no DOM, no terminal, no fetch. `openTerminalLink` is the way in.
 
 export { CODES, type CodeInfo, codeByName, codeByNumber } from "./codes";
+export { type LinkEvents, LinkFailure, type LinkOptions, type TerminalLink } from "./face";
 export type {
   Attached,
   Ending,
@@ -12,11 +13,5 @@ export type {
   Size,
   Step,
 } from "./protocol";
-export {
-  type LinkEvents,
-  LinkFailure,
-  type LinkOptions,
-  openTerminalLink,
-  type TerminalLink,
-} from "./socket";
+export { openTerminalLink } from "./socket";
 export type { Failure, InputState, LinkStatus, Phase, StepDone } from "./status";

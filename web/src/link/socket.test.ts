@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { LinkFailure, type LinkOptions } from "./face";
 import type { Attached, HostControl, ViewerControl } from "./protocol";
-import { LinkFailure, type LinkOptions, openTerminalLink } from "./socket";
+import { openTerminalLink } from "./socket";
 import type { LinkStatus } from "./status";
 import { FakeBrowser, type FakeSocket, hex, settled } from "./testing";
 
