@@ -47,6 +47,10 @@ const BURST_EVERY: u64 = 30;
 /// and has so many: 30 KB, more than any piece that is sent at once.
 const BURST_LINES: u64 = 3_000;
 
+/// After so many reads the program is busy with other things for so long, and input waits.
+const BUSY_EVERY: u64 = 3;
+const BUSY_FOR: Duration = Duration::from_millis(150);
+
 /// Where the program keeps its copies.
 pub fn shown_in(folder: &Path) -> PathBuf {
     folder.join("shown")
@@ -103,7 +107,11 @@ pub fn hex(bytes: &[u8]) -> String {
 fn keep(mut file: File, read: &Taken) {
     let mut buffer = [0; 4096];
     let mut terminal = std::io::stdin();
-    while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+    for turn in 1_u64.. {
+        if turn % BUSY_EVERY == 0 {
+            pause_thread(BUSY_FOR);
+        }
+        let Ok(count @ 1..) = terminal.read(&mut buffer) else { return };
         if file.write_all(&buffer[..count]).is_err() {
             return;
         }

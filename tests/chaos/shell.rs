@@ -22,6 +22,10 @@ const SOON: Duration = Duration::from_secs(30);
 pub const LOST_AFTER: Duration = Duration::from_secs(60);
 /// Between two lines that are typed.
 const TYPING: std::ops::Range<u64> = 60..180;
+/// Every so many turns many lines are typed at once: 38 KB, three times what a Linux terminal takes
+/// ahead of its program (8 KiB on their way to it and 4 KiB before it).
+const MANY_EVERY: u64 = 10;
+const MANY: usize = 1_500;
 
 /// See the module.
 pub struct Shell {
@@ -82,7 +86,7 @@ impl Shell {
 
     /// Types a line now; gives how many bytes were typed with it.
     pub fn types(&self) -> u64 {
-        type_line(&self.client, &mut self.typed.lock().expect("no panic holds it"))
+        type_lines(&self.client, &mut self.typed.lock().expect("no panic holds it"), 1)
     }
 
     /// Waits until everything typed was taken, while the person types nothing more. What a page has
@@ -176,24 +180,29 @@ impl Drop for Shell {
     }
 }
 
-/// Types numbered lines for as long as it is let.
+/// Types numbered lines for as long as it is let, now and then many at once: more than a terminal
+/// takes while its program is busy, so that some wait with the keeper when a fault comes.
 async fn type_on(client: Arc<Client>, typed: Arc<Mutex<Typed>>) {
-    loop {
+    for turn in 1_u64.. {
         let wait = rand::rng().random_range(TYPING);
         pause(Duration::from_millis(wait)).await;
         let mut typed = typed.lock().expect("no panic holds it");
         if !typed.resting {
-            type_line(&client, &mut typed);
+            let lines = if turn % MANY_EVERY == 0 { MANY } else { 1 };
+            type_lines(&client, &mut typed, lines);
         }
     }
 }
 
-/// Types one line; gives how many bytes were typed with it. The record has the order in which the keys
-/// went out, because whoever types holds it.
-fn type_line(client: &Client, typed: &mut Typed) -> u64 {
-    let line = format!("k {:08} {:08x} ü\n", typed.bytes.len(), rand::random::<u32>());
-    typed.bytes.extend_from_slice(line.as_bytes());
-    client.types(line);
+/// Types so many lines; gives how many bytes were typed with them. The record has the order in which
+/// the keys went out, because whoever types holds it.
+fn type_lines(client: &Client, typed: &mut Typed, count: usize) -> u64 {
+    let begins = typed.bytes.len();
+    for _ in 0..count {
+        let line = format!("k {:08} {:08x} ü\n", typed.bytes.len(), rand::random::<u32>());
+        typed.bytes.extend_from_slice(line.as_bytes());
+    }
+    client.types(String::from_utf8_lossy(&typed.bytes[begins..]).into_owned());
     typed.bytes.len() as u64
 }
 
