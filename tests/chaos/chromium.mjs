@@ -55,11 +55,14 @@ function record([start, stop]) {
       if (!term || term.__recorded) return;
       term.__recorded = true;
       const write = term.write;
-      // The page's own words are strings; what follows them is a snapshot of the screen.
+      // The page's own words are strings, its marks are empty; after its words comes a snapshot.
       let snapshot = false;
       term.write = function (data, done) {
-        if (typeof data !== 'string' && !snapshot) take(data);
-        snapshot = typeof data === 'string';
+        if (typeof data === 'string') snapshot = true;
+        else if (data.length > 0) {
+          if (!snapshot) take(data);
+          snapshot = false;
+        }
         return write.call(this, data, done);
       };
     },

@@ -65,7 +65,7 @@ async fn suite(options: Options) -> Result<i32> {
     let begun = Instant::now();
     let (count, rounds) = (options.faults.len(), options.rounds);
     eprintln!("chaos: {count} faults, {rounds} rounds each, seed {} (--seed, TESTS_SEED)", options.seed);
-    let playing = options.faults.iter().map(|fault| round::play(*fault, rounds, options.seed));
+    let playing = options.faults.iter().map(|fault| round::play(*fault, &options));
     let mut playing = futures_util::stream::iter(playing).buffer_unordered(options.lanes.max(1));
     let mut rows = Vec::new();
     while let Some(row) = playing.next().await {

@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use crate::client::Moment;
 use crate::crowd::Crowd;
 use crate::faults::{Damage, Fault, mend, strike};
+use crate::options::Options;
 use crate::pause::a_moment;
 use crate::report::Row;
 use crate::scene::{Scene, tails};
@@ -27,9 +28,11 @@ use crate::{chromium, setup};
 const CALM_MS: std::ops::Range<u64> = 200..1_500;
 
 /// Tries the fault so often, with everything of its own, and leaves nothing behind.
-pub async fn play(fault: Fault, rounds: usize, seed: u64) -> Row {
+pub async fn play(fault: Fault, options: &Options) -> Row {
+    let (rounds, seed) = (options.rounds, options.seed);
     let begun = Instant::now();
     let mut row = Row::new(fault);
+    row.bar *= options.patience;
     // Each fault has random moments of its own, whichever others are tried.
     let mut random = StdRng::seed_from_u64(seed ^ (fault as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let stage = Stage::new();
@@ -144,7 +147,7 @@ fn take(row: &mut Row, lives: Vec<Result<Duration>>, shells: &mut Vec<Shell>, wo
     shells.retain(|shell| match lives.next() {
         Some(Ok(time)) => {
             row.live_again.push(time);
-            if time > row.fault.bar() {
+            if time > row.bar {
                 row.account.notes.push(format!("round {round} {words}: {} after {time:?}", shell.name()));
             }
             true

@@ -16,8 +16,8 @@ use nix::sys::signal::Signal;
 pub const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// No part may take longer to be there, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// The ending of a session waits 30 s for its people, who read there why it is over; then its shell
-/// has 5 s from SIGHUP to SIGKILL.
+/// What is left of a session that was ended has 5 s from SIGHUP to SIGKILL; its actor stays a little
+/// longer for people who come to read why.
 const ENDED_WITHIN: Duration = Duration::from_secs(45);
 
 /// See the module.
