@@ -18,7 +18,7 @@ pub const RESTART_AFTER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(45);
 /// What is left of a session that was ended has 5 s from SIGHUP to SIGKILL; its actor stays a little
 /// longer for people who come to read why.
-const ENDED_WITHIN: Duration = Duration::from_secs(45);
+const ENDED_WITHIN: Duration = Duration::from_secs(15);
 
 /// See the module.
 pub struct Scene<'s> {
