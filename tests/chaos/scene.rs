@@ -16,9 +16,11 @@ use nix::sys::signal::Signal;
 pub const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// No part may take longer to be there, or to be gone.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// What is left of a session that was ended has 5 s from SIGHUP to SIGKILL; its actor stays a little
-/// longer for people who come to read why.
-const ENDED_WITHIN: Duration = Duration::from_secs(15);
+/// What is left of a session on its device has 5 s from SIGHUP to SIGKILL, and is given a few more.
+const KILLED_WITHIN: Duration = Duration::from_secs(15);
+/// The actor stays for 30 s where people may still come to read why the session is over, and a browser
+/// behind a dead network is given up after 45 s.
+const FORGOTTEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub struct Scene<'s> {
@@ -109,7 +111,13 @@ impl<'s> Scene<'s> {
             let path = format!("/api/v1/sessions?device={}&reason=over", device.id);
             self.broker.call(reqwest::Method::DELETE, &path, None).await?.is(200)?;
         }
-        eventually(ENDED_WITHIN, "the broker's gauges to be back at zero", async || {
+        eventually(KILLED_WITHIN, "the devices' shells and keepers to end", async || {
+            let left = self.left_on_devices();
+            ensure!(left.is_empty(), "{}", left.join("; "));
+            Ok(())
+        })
+        .await?;
+        eventually(FORGOTTEN_WITHIN, "the broker's gauges to be back at zero", async || {
             for (name, labels) in [
                 ("sessions", &[][..]),
                 ("viewers", &[]),
@@ -119,12 +127,6 @@ impl<'s> Scene<'s> {
                 let left = self.broker.metric(&format!("moorline_{name}"), labels).await?;
                 ensure!(left == 0.0, "{name} {labels:?} is {left}");
             }
-            Ok(())
-        })
-        .await?;
-        eventually(ENDED_WITHIN, "the devices' shells and keepers to end", async || {
-            let left = self.left_on_devices();
-            ensure!(left.is_empty(), "{}", left.join("; "));
             Ok(())
         })
         .await
