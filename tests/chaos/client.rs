@@ -179,6 +179,11 @@ impl Client {
         .await
     }
 
+    /// How many typed bytes the program has taken, as far as it was shown.
+    pub fn taken(&self) -> u64 {
+        self.seen.news.borrow().progress.map_or(0, |progress| progress.taken)
+    }
+
     /// Everything that it was shown.
     pub fn shown(&self) -> Shown {
         self.seen.shown.lock().expect("no panic holds it").clone()

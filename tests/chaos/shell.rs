@@ -26,6 +26,8 @@ const TYPING: std::ops::Range<u64> = 60..180;
 /// ahead of its program (8 KiB on their way to it and 4 KiB before it).
 const MANY_EVERY: u64 = 10;
 const MANY: usize = 1_500;
+/// No more is typed at once while so many bytes wait to be taken.
+const WAITS_MAX: u64 = 8 * 1024;
 
 /// See the module.
 pub struct Shell {
@@ -188,7 +190,9 @@ async fn type_on(client: Arc<Client>, typed: Arc<Mutex<Typed>>) {
         pause(Duration::from_millis(wait)).await;
         let mut typed = typed.lock().expect("no panic holds it");
         if !typed.resting {
-            let lines = if turn % MANY_EVERY == 0 { MANY } else { 1 };
+            // Not on top of what waits already: how long the program takes for it is not the fault's doing.
+            let waits = (typed.bytes.len() as u64).saturating_sub(client.taken());
+            let lines = if turn % MANY_EVERY == 0 && waits < WAITS_MAX { MANY } else { 1 };
             type_lines(&client, &mut typed, lines);
         }
     }
