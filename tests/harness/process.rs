@@ -80,9 +80,16 @@ impl Process {
     }
 }
 
+impl Process {
+    /// The test is over: what is logged from now on does not count.
+    pub fn curtain(&self) {
+        self.stage.curtain();
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        self.stage.curtain();
+        self.curtain();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
