@@ -169,6 +169,11 @@ pub async fn play(test: impl AsyncFnOnce(&Stage) -> Result<()>) {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        // A keeper that was only being started when its device was taken down.
+        for pid in crate::inspect::marked(&format!("MOORLINE_KEEP_DIR={}/", self.inner.dir.display())) {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
         if std::thread::panicking() {
             self.inner.print_ends_of_logs();
         } else {

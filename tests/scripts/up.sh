@@ -8,8 +8,17 @@ mode="${1:-release}"
 port="${PORT:-8080}"
 var="${VAR:-var}"
 case "$port" in '' | *[!0-9]*) fail "PORT is \"$port\", which is not a number" ;; esac
+keepers="$(realpath -m "$var")/keepers"
 children=()
 need_bundle=yes
+
+# end_keepers: the shells of this device outlive broker and agent, but not this script.
+end_keepers() {
+    local environ
+    for environ in /proc/[0-9]*/environ; do
+        if grep -qszFx "MOORLINE_KEEP_DIR=$keepers" "$environ"; then kill -KILL "$(basename "$(dirname "$environ")")" 2>/dev/null || true; fi
+    done
+}
 
 # finish: ends every child, waits for it, and leaves with the status it was given.
 finish() {
@@ -21,6 +30,7 @@ finish() {
     # Whoever has not ended after 35 s (the broker drains for at most 30) is ended.
     ( exec 2>/dev/null; timeout 35 tail -q -f /dev/null "${children[@]/#/--pid=}" || kill -KILL "${children[@]}" ) || true
     for pid in "${children[@]}"; do wait "$pid" 2>/dev/null || true; done
+    end_keepers
     [ "$status" = 0 ] && say "everything has ended"
     exit "$status"
 }
@@ -58,7 +68,7 @@ run() {
     local broker=${children[-1]}
     tests/scripts/wait.mjs "$port" broker "$broker" || exit 1
     start "$bin/moorline-agent" --set "broker.url=ws://127.0.0.1:$port" --set broker.proxy=none --set "state_dir=$var/agent" \
-        --set "install_key_file=$var/demo/install.key"
+        --set "install_key_file=$var/demo/install.key" --set "keeper.dir=$keepers"
     tests/scripts/wait.mjs "$port" device "$broker" "${children[-1]}" || exit 1
     if [ "$mode" = dev ]; then
         (cd web && exec npx --no-install vite build --watch) &

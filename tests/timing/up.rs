@@ -65,6 +65,23 @@ async fn devices(port: u16) -> Result<serde_json::Value> {
     Ok(reqwest::get(format!("http://127.0.0.1:{port}/api/v1/devices")).await?.json().await?)
 }
 
+/// Opens a shell, and waits until a keeper has it.
+async fn opens_a_shell(port: u16, device: &serde_json::Value) -> Result<()> {
+    let sessions = format!("http://127.0.0.1:{port}/api/v1/sessions");
+    let wish = serde_json::json!({ "device": device, "cols": 80, "rows": 24 });
+    let answer = reqwest::Client::new().post(&sessions).json(&wish).send().await?;
+    ensure!(answer.status() == 201, "{}", answer.text().await?);
+    eventually(Duration::from_secs(20), "the shell to be kept", async || {
+        let list: serde_json::Value = reqwest::get(format!("{sessions}?state=live")).await?.json().await?;
+        ensure!(
+            list["sessions"].as_array().is_some_and(|all| all.iter().any(|one| one["kept"] == true)),
+            "{list}"
+        );
+        Ok(())
+    })
+    .await
+}
+
 async fn make_up_comes_up_ends_with_everything_and_comes_up_again(stage: &Stage) -> Result<()> {
     let port = free_port();
     for (name, signal) in [("first", Signal::SIGINT), ("second", Signal::SIGTERM)] {
@@ -73,6 +90,7 @@ async fn make_up_comes_up_ends_with_everything_and_comes_up_again(stage: &Stage)
         let list = devices(port).await?;
         ensure!(list["devices"].as_array().map(Vec::len) == Some(1), "one device, enrolled once: {list}");
         ensure!(list["devices"][0]["state"] == "online", "{list}");
+        opens_a_shell(port, &list["devices"][0]["id"]).await?;
         // As a terminal does it: the whole group hears Ctrl-C. SIGTERM is for make alone.
         match signal {
             Signal::SIGINT => killpg(Pid::from_raw(make.0.pid() as i32), signal)?,
