@@ -215,7 +215,9 @@ async fn typed_input_that_is_sent_twice_is_taken_once(stage: &Stage) -> Result<(
     ensure!(taken <= 27, "it says that it took {taken} of 27");
     // As a browser does: from where the host is, all of it again; and once more, out of carelessness.
     let all = "stty -echo; N=0\rN=$((N+1))\r";
-    raw.send(typed(taken, &all[taken as usize..])).await?;
+    if taken < 27 {
+        raw.send(typed(taken, &all[taken as usize..])).await?;
+    }
     raw.send(typed(0, all)).await?;
     raw.send(typed(27, "echo N-is-$N.\r")).await?;
     loop {

@@ -161,7 +161,7 @@ impl Inner {
 pub async fn play(test: impl AsyncFnOnce(&Stage) -> Result<()>) {
     let stage = Stage::new();
     if let Err(error) = test(&stage).await {
-        panic!("{error:?}");
+        panic!("{error:#}");
     }
     let complaints = stage.inner.complaints();
     assert!(complaints.is_empty(), "nobody announced:\n{}", complaints.join("\n"));

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 
 import { install } from './in-page.mjs';
 import { Tab } from './tab.mjs';
-import { ROOT } from './world.mjs';
+import { ROOT, TEMPORARY } from './world.mjs';
 
 const packages = createRequire(`${ROOT}/web/package.json`);
 const { chromium } = packages('playwright-core');
@@ -25,6 +25,7 @@ const FLAGS = [
 export function launch() {
   return chromium.launch({
     executablePath: process.env.MOORLINE_CHROMIUM ?? '/usr/bin/chromium',
+    env: { ...process.env, TMPDIR: TEMPORARY },
     args: [...FLAGS, ...(process.getuid() === 0 ? ['--no-sandbox'] : [])],
   });
 }

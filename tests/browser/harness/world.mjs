@@ -13,6 +13,10 @@ import { eventually } from './wait.mjs';
 
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const ENVIRONMENT = process.env;
+/** The path of a unix socket has 107 bytes at most (unix(7)); Chromium and tmux make theirs below TMPDIR. */
+const TEMPORARY_MAX = 107 - '/org.chromium.Chromium.XXXXXX/SingletonSocket'.length;
+/** Where temporary folders are made. */
+export const TEMPORARY = tmpdir().length <= TEMPORARY_MAX ? tmpdir() : '/tmp';
 
 function binary(name) {
   const folder = ENVIRONMENT.MOORLINE_BIN_DIR ?? ENVIRONMENT.MOORLINE_BINARIES ?? 'target/release';
@@ -36,7 +40,7 @@ export class World {
    */
   static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, broker = {}, filter = 'info' } = {}) {
     const world = new World();
-    world.dir = mkdtempSync(join(tmpdir(), 'moorline-browser-'));
+    world.dir = mkdtempSync(join(TEMPORARY, 'moorline-browser-'));
     world.filter = filter;
     try {
       writeFileSync(world.path('install.key'), `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
