@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use moorline_tests::raw::{Raw, Upgrade, upgrade_request};
-use moorline_tests::{Broker, Kind, Stage, World, once};
+use moorline_tests::{Broker, Kind, Stage, World, once, wait};
 use moorline_wire::Code;
 use moorline_wire::term::SUBPROTOCOL;
 use reqwest::Method;
@@ -390,6 +390,12 @@ async fn a_device_is_renamed_and_forgotten(stage: &Stage) -> Result<()> {
     }
     let gone = world.broker.call(Method::DELETE, &path, None).await?;
     ensure!((200..300).contains(&gone.status), "{} {}", gone.status, gone.text);
-    terminal.ends().await?;
+    // Its keeper goes as well, and did so while the broker could still tell it.
+    wait::eventually(wait::SOON, "no shell on the forgotten device", async || {
+        ensure!(world.device.kept().is_empty(), "{:?}", world.device.kept());
+        Ok(())
+    })
+    .await?;
+    assert_eq!(terminal.ends().await?.code, Code::KILLED);
     Ok(())
 }

@@ -137,6 +137,10 @@ pub(super) async fn forget(
     person: Person,
     Id(id): Id<DeviceId>,
 ) -> Result<Json<Forgotten>, Problem> {
+    const REASON: &str = "the device was forgotten";
+    parts.store.device(&id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE))?;
+    // While the broker may still log in to it: what its keepers hold ends as well.
+    parts.sessions.clear(&id, &person.name, REASON).await?;
     let forgotten = parts
         .store
         .forget(&id)
@@ -146,9 +150,8 @@ pub(super) async fn forget(
     forgotten?;
     // After the row is gone: an agent that comes back at once is already unknown.
     parts.devices.forget(&id).await;
-    for session in parts.sessions.live().await.iter().filter(|session| session.device == id) {
-        parts.sessions.kill(&session.id, &person.name, Some("the device was forgotten")).await?;
-    }
+    // What somebody opened meanwhile.
+    parts.sessions.clear(&id, &person.name, REASON).await?;
     Ok(Json(Forgotten { forgotten: true }))
 }
 

@@ -19,7 +19,7 @@ use crate::actor::{Birth, Kind, Registry, spawn};
 use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
-use crate::device::Devices;
+use crate::device::{Devices, Presence};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::socket::Outgoing;
@@ -46,6 +46,9 @@ pub use actor::Hello;
 /// are told to come again.
 const STARTED_ANEW_TRIES: u32 = 40;
 const STARTED_ANEW_EVERY: Duration = Duration::from_millis(50);
+
+/// A program that ignores SIGHUP is killed after the keeper's grace of 5 s.
+const CLEAR_WITHIN: Duration = Duration::from_secs(7);
 
 /// What sessions need.
 #[derive(Clone)]
@@ -212,6 +215,26 @@ impl Sessions {
                 self.supervisor.send(end).await.map_err(no_answer)
             }
         }
+    }
+
+    /// Ends every session of a device, and waits, but not for long, until the device holds nothing of
+    /// them any more.
+    pub async fn clear(&self, device: &DeviceId, by: &str, reason: &str) -> Result<(), Problem> {
+        for session in self.live().await.iter().filter(|session| session.device == *device) {
+            self.kill(&session.id, by, Some(reason)).await?;
+        }
+        let held = || self.supervisor.send(supervisor::HeldBy(device.clone()));
+        let clear = async {
+            while held().await.is_ok_and(|count| count > 0) {
+                clock::pause_for(Duration::from_millis(20)).await;
+            }
+        };
+        if self.parts.devices.state(device).await.is_some_and(|state| state.presence == Presence::Online)
+            && let Err(late) = clock::within(CLEAR_WITHIN, "clear", clear).await
+        {
+            self.parts.metrics.timeout(late.what);
+        }
+        Ok(())
     }
 
     /// Every session that is not over.

@@ -44,6 +44,8 @@ pub struct SessionSupervisor {
     policy: Policy,
     /// Devices that are asked at once to let go of ended sessions.
     releases: Arc<Semaphore>,
+    /// Ended sessions that a device still holds, and which device.
+    unreleased: HashMap<SessionId, DeviceId>,
     draining: bool,
 }
 
@@ -74,7 +76,8 @@ impl SessionSupervisor {
             backoff: timing.restart_backoff,
         };
         let releases = Arc::new(Semaphore::new(release::AT_ONCE));
-        Self { parts, sessions: HashMap::new(), policy, releases, draining: false }
+        let (sessions, unreleased) = (HashMap::new(), HashMap::new());
+        Self { parts, sessions, policy, releases, unreleased, draining: false }
     }
 
     fn found(&self, id: &SessionId) -> Option<Found> {
@@ -308,6 +311,21 @@ impl Handler<Unwritten> for SessionSupervisor {
     fn handle(&mut self, Unwritten { living }: Unwritten, _: &mut Self::Context) -> usize {
         let counts = |entry: &&Entry| !entry.written && (living || entry.view.borrow().ending.is_some());
         self.sessions.values().filter(counts).count()
+    }
+}
+
+/// How many sessions a device has: those that are not over, and those that it still holds.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "usize")]
+pub struct HeldBy(pub DeviceId);
+
+impl Handler<HeldBy> for SessionSupervisor {
+    type Result = usize;
+
+    fn handle(&mut self, HeldBy(device): HeldBy, _: &mut Self::Context) -> usize {
+        let ending = |entry: &&Entry| entry.wish.device == device && !entry.written;
+        let held = self.unreleased.values().filter(|holder| **holder == device).count();
+        self.sessions.values().filter(ending).count() + held
     }
 }
 

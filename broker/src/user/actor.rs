@@ -113,11 +113,7 @@ impl UserConnection {
         let grant = Grant { session: self.session.clone(), person: self.visitor.person.clone() };
         let (given, resume) = match self.shared.let_in(&greeting.shown, &grant) {
             Ok(let_in) => let_in,
-            Err(problem) => {
-                warn!(session = %self.session, peer = ?self.visitor.peer, code = %problem.code, "attach refused");
-                self.state.handle(Input::Refused(problem.code, problem.text));
-                return;
-            }
+            Err(problem) => return self.turn_away(&greeting.shown, &grant, problem, ctx),
         };
         if matches!(greeting.shown, Shown::Resume(_)) {
             self.shared.parts.metrics.session_resumed("browser");
@@ -144,6 +140,26 @@ impl UserConnection {
             };
             user.happened(input, ctx);
         }));
+    }
+
+    /// What they show is worth nothing here. Whoever was given it once hears how the session ended, if
+    /// that is why.
+    fn turn_away(&self, shown: &Shown, grant: &Grant, problem: Problem, ctx: &mut Context<Self>) {
+        let ours = matches!(shown, Shown::Resume(token) if self.shared.gate().resumes.is_ours(token, grant));
+        let (shared, session) = (self.shared.clone(), self.session.clone());
+        let asking = async move {
+            if ours { shared.parts.sessions.ending(&session).await.ok().flatten() } else { None }
+        };
+        ctx.spawn(asking.into_actor(self).map(move |ending, user, ctx| {
+            let input = ending.map_or_else(|| user.refusal(problem), Input::Ended);
+            user.happened(input, ctx);
+        }));
+    }
+
+    fn refusal(&self, problem: Problem) -> Input {
+        self.shared.parts.metrics.auth_failure("terminal");
+        warn!(session = %self.session, peer = ?self.visitor.peer, code = %problem.code, "attach refused");
+        Input::Refused(problem.code, problem.text)
     }
 
     /// Carries frames from the socket to the session until one of them ends.
@@ -234,10 +250,7 @@ impl Shared {
             Shown::Resume(token) => gate.resumes.redeem(wall(), token, grant),
         };
         drop(gate);
-        let_in.ok_or_else(|| {
-            self.parts.metrics.auth_failure("terminal");
-            Problem::new(Code::TICKET_EXPIRED)
-        })
+        let_in.ok_or_else(|| Problem::new(Code::TICKET_EXPIRED))
     }
 
     fn arrived(&self, given: Given) {

@@ -159,6 +159,14 @@ impl Resumes {
         Some(self.issue(now, Given { chain: body.chain, counter: next }, wanted))
     }
 
+    /// Whether a token was given to that person for that session, whatever it is worth now.
+    pub fn is_ours(&self, shown: &str, grant: &Grant) -> bool {
+        let signed = |(_, signed): &(Body, [u8; SIGNED])| {
+            hmac::verify(&self.key.0, &signed_bytes(&signed[..BODY], grant), &signed[BODY..]).is_ok()
+        };
+        parse(shown).as_ref().is_some_and(signed)
+    }
+
     /// That token has reached its owner: if it is the newest, the one before is worth nothing any
     /// more. Of an older connection this may come late, when a newer token is on its way.
     pub fn arrived(&mut self, given: Given) {
@@ -318,6 +326,7 @@ mod tests {
         let (_, other) = begin(&mut resumes, grant('b', "anna"));
         resumes.forget(&anna().session);
         assert!(resumes.redeem(at(0), &first, &anna()).is_none());
+        assert!(resumes.is_ours(&first, &anna()) && !resumes.is_ours(&first, &grant('a', "eve")));
         assert!(resumes.redeem(at(0), &other, &grant('b', "anna")).is_some());
         assert_eq!((resumes.chains.len(), resumes.by_use.len()), (1, 1));
     }

@@ -118,6 +118,25 @@ async fn a_browser_comes_back_with_its_token_and_nothing_is_lost_or_doubled() {
 }
 
 #[actix::test]
+async fn who_comes_back_after_the_end_with_any_token_of_theirs_hears_how_it_ended() {
+    let (kit, _agent, _connected, session) = world().await;
+    let (mut browser, attached) = Browser::attach(&kit, &session).await;
+    browser.sees("$ ").await;
+    let token = resume_of(&attached);
+    drop(browser);
+    assert!(kit.sessions.kill(&session, "anna", Some("enough")).await.unwrap());
+    for _ in 0..2 {
+        let mut late = Browser::open(&kit, &session, "anna");
+        late.hello(None, Some(token.clone())).await;
+        assert_eq!(late.ending().await.code, Code::KILLED);
+    }
+    let mut eve = Browser::open(&kit, &session, "eve");
+    eve.hello(None, Some(token)).await;
+    assert_eq!(eve.refusal().await, Code::TICKET_EXPIRED);
+    kit.settled().await;
+}
+
+#[actix::test]
 async fn a_resume_token_is_rotated_and_the_old_one_is_worth_nothing() {
     let (kit, _agent, _connected, session) = world().await;
     let (mut browser, attached) = Browser::attach(&kit, &session).await;

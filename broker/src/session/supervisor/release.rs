@@ -33,6 +33,7 @@ const AGAIN_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 impl SessionSupervisor {
     pub(super) fn release(&mut self, wish: Wish, keeping: Keeping, ctx: &mut Context<Self>) {
         let (parts, turns) = (self.parts.clone(), self.releases.clone());
+        self.unreleased.insert(wish.session.clone(), wish.device.clone());
         let releasing = async move {
             if matches!(keeping, Keeping::Kept | Keeping::Asked) {
                 let mut wait = AGAIN_AFTER.0;
@@ -50,7 +51,8 @@ impl SessionSupervisor {
             }
             wish.session
         };
-        ctx.spawn(releasing.into_actor(self).map(|session, _, _| {
+        ctx.spawn(releasing.into_actor(self).map(|session, supervisor, _| {
+            supervisor.unreleased.remove(&session);
             debug!(%session, "device holds nothing of the session");
         }));
     }
