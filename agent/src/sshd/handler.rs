@@ -45,7 +45,14 @@ enum Slot {
     /// Its client is still saying what it wants.
     Open(Opening),
     /// Its program runs, or has ended.
-    Running { wires: Wires, _task: Owned },
+    Running { wires: Wires, task: Owned },
+}
+
+impl Slot {
+    /// Its session has closed the channel. Of the peer's answer to that, russh tells nothing.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Running { task: Owned(task), .. } if task.is_finished())
+    }
 }
 
 /// A task that ends when this is dropped.
@@ -152,7 +159,7 @@ impl Connection {
         let (wires, wired) = session::wires(self.held.clone());
         let run = session::run(program, ends, wired, opening.out, session.handle());
         let task = Owned(self.sessions.spawn(run));
-        self.channels.insert(channel, Slot::Running { wires, _task: task });
+        self.channels.insert(channel, Slot::Running { wires, task });
         session.channel_success(channel)
     }
 }
@@ -217,6 +224,7 @@ impl Handler for Connection {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
+        self.channels.retain(|_, slot| !slot.is_over());
         if self.channels.len() >= self.shared.channels_max {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
