@@ -1,12 +1,15 @@
 //! What runs at the end of an SSH channel: finds the session's keeper, or starts it, and carries bytes.
 //!
-//! Two threads copy, one each way, and whichever comes to an end ends the process. So it never
-//! outlives its SSH connection, which closes its input, and it has nothing to do while nobody speaks.
+//! A keeper takes over what sshd gave us, see [`super::line`], and we only wait until it lets go of it.
+//! Where it cannot, two threads copy, one each way, and whichever comes to an end ends the process. So
+//! it never outlives its SSH connection, which closes its input, and it has nothing to do while nobody
+//! speaks.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -15,6 +18,7 @@ use moorline_wire::SessionId;
 use moorline_wire::keep::frame::CONTROL_BYTES_MAX;
 use moorline_wire::keep::{Decoder, FromKeeper, KeeperControl, OrderControl, PREAMBLE, ToKeeper};
 
+use super::line::{self, Answer};
 use super::place::{Locked, Place, PlaceError};
 use crate::clock;
 use crate::sshd::unchecked;
@@ -53,7 +57,8 @@ pub fn run(session: &SessionId, dir: Option<&Path>) -> io::Result<()> {
         return say(&mut out, KeeperControl::Failed { text });
     };
     match find(session, dir, &take) {
-        Ok(Some((keeper, answer))) => {
+        Ok(Some((keeper, Answer::TakenOver))) => wait(session, keeper),
+        Ok(Some((keeper, Answer::Says(answer)))) => {
             out.write_all(&answer)?;
             carry(input, out, keeper)
         }
@@ -93,7 +98,7 @@ fn find(
     session: &SessionId,
     dir: Option<&Path>,
     take: &Take,
-) -> Result<Option<(UnixStream, Vec<u8>)>, AttachError> {
+) -> Result<Option<(UnixStream, Answer)>, AttachError> {
     let place = Place::open(session, dir)?;
     let deadline = clock::now() + ANSWER;
     let mut started = false;
@@ -129,14 +134,24 @@ fn find(
     }
 }
 
-fn answer(mut keeper: UnixStream, take: &Take) -> Option<(UnixStream, Vec<u8>)> {
+fn answer(mut keeper: UnixStream, take: &Take) -> Option<(UnixStream, Answer)> {
     keeper.set_read_timeout(Some(ANSWER)).ok()?;
-    keeper.write_all(&take.bytes).ok()?;
-    let mut answer = vec![0; 4096];
-    let length = keeper.read(&mut answer).ok().filter(|length| *length > 0)?;
-    answer.truncate(length);
+    line::say_first(&mut keeper, &take.bytes, [io::stdin().as_fd(), io::stdout().as_fd()]).ok()?;
+    let answer = line::hear_first(&mut keeper).ok()??;
     keeper.set_read_timeout(None).ok()?;
     Some((keeper, answer))
+}
+
+/// Until the keeper lets go of what it has taken over. There is one such process for each session, and
+/// a small shell waits in a twentieth of our memory.
+fn wait(session: &SessionId, mut keeper: UnixStream) -> io::Result<()> {
+    let mut shell = Command::new("/bin/sh");
+    // The last word is only for who lists processes.
+    shell.args(["-c", "read _; exit 0", &format!("moorline-agent keep --session {session}")]);
+    shell.stdin(OwnedFd::from(keeper.try_clone()?)).stdout(Stdio::null()).stderr(Stdio::null());
+    // It comes back only where there is no shell.
+    let _ = shell.exec();
+    io::copy(&mut keeper, &mut io::sink()).map(drop)
 }
 
 /// The keeper: the same program, in a session of its own and nobody's child. It gets the lock and the

@@ -11,6 +11,7 @@ use moorline_wire::keep::{Decoder, FromKeeper, ToKeeper};
 use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::line::Line;
 use super::state::ConnectionId;
 
 /// A session has one broker; beside it, one that was superseded and one that comes.
@@ -44,7 +45,7 @@ pub struct Connections {
 #[derive(Debug)]
 struct Connection {
     id: ConnectionId,
-    stream: UnixStream,
+    line: Line,
     decoder: Decoder,
     out: BytesMut,
     since: Instant,
@@ -162,14 +163,15 @@ impl Connections {
     /// Only the login itself and root may speak to its keeper, whatever the folder's mode has become.
     fn welcome(&mut self, stream: UnixStream, now: Instant) {
         let own = geteuid().as_raw();
-        let known = stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0);
+        let line = Line::new(stream);
+        let known = line.peer_uid().is_ok_and(|uid| uid == own || uid == 0);
         if !known || !self.make_room() {
             return;
         }
         self.last += 1;
         self.connections.push(Connection {
             id: ConnectionId(self.last),
-            stream,
+            line,
             decoder: Decoder::plain(),
             out: BytesMut::new(),
             since: now,
@@ -203,29 +205,21 @@ impl Connection {
     /// Sends and reads without waiting. Whether something came.
     fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         while !self.out.is_empty() && !self.broken {
-            match self.stream.poll_write_ready(cx) {
-                Poll::Ready(Ok(())) => match self.stream.try_write(&self.out) {
-                    Ok(written) => self.sent(written),
-                    Err(err) => self.broken = !is_for_later(&err),
-                },
+            match self.line.poll_write(cx, &self.out) {
+                Poll::Ready(Ok(written)) => self.sent(written),
                 Poll::Ready(Err(_)) => self.broken = true,
                 Poll::Pending => break,
             }
         }
         while !self.closing && !self.broken && self.out.len() < FULL {
-            match self.stream.poll_read_ready(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => self.broken = true,
-                Poll::Pending => return false,
-            }
             let mut piece = [0; PIECE];
-            match self.stream.try_read(&mut piece) {
-                Ok(0) => self.broken = true,
-                Ok(length) => {
+            match self.line.poll_read(cx, &mut piece) {
+                Poll::Ready(Ok(0) | Err(_)) => self.broken = true,
+                Poll::Ready(Ok(length)) => {
                     self.decoder.push(&piece[..length]);
                     return true;
                 }
-                Err(err) => self.broken = !is_for_later(&err),
+                Poll::Pending => return false,
             }
         }
         false
@@ -238,8 +232,4 @@ impl Connection {
             self.out = BytesMut::new();
         }
     }
-}
-
-fn is_for_later(err: &io::Error) -> bool {
-    matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

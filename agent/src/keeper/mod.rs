@@ -4,8 +4,8 @@
 //! `moorline-agent keep --session ID` runs twice, as two processes:
 //!
 //! - [`attach`]: what an sshd runs as the login, at the end of an SSH channel. It finds the session's
-//!   keeper, or starts it, and carries bytes between the two until either side ends. It understands
-//!   only the first message.
+//!   keeper, or starts it, and hands over to it what it has from sshd (`line`). It understands only the
+//!   first message.
 //! - [`hold`]: the keeper itself, detached from whatever started it.
 //!
 //! In reading order: `place` (the folder, the lock and the socket by which the two meet), `attach`,
@@ -22,6 +22,7 @@ use moorline_wire::SessionId;
 mod attach;
 mod connections;
 mod hold;
+mod line;
 mod place;
 mod program;
 mod state;

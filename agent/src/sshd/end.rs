@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -41,6 +42,32 @@ impl End {
             // So Linux says that no program holds the other end of a terminal any more.
             Err(Errno::IO) => Ok(0),
             other => Ok(other?),
+        }
+    }
+
+    /// As `try_read`, into a slice; whoever waits is woken. For one reader at a time.
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.fd.poll_read_ready(cx))?;
+            match rustix::io::read(self.fd.get_ref(), &mut *into) {
+                Ok(read) => return Poll::Ready(Ok(read)),
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(err) => return Poll::Ready(Err(err.into())),
+            }
+        }
+    }
+
+    /// Writes what fits; whoever waits is woken. For one writer at a time.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.fd.poll_write_ready(cx))?;
+            match rustix::io::write(self.fd.get_ref(), bytes) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(err) => return Poll::Ready(Err(err.into())),
+            }
         }
     }
 

@@ -121,7 +121,11 @@ impl Drop for Device {
 }
 
 pub fn kill(pid: i32) {
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    signal(pid, nix::sys::signal::Signal::SIGKILL);
+}
+
+pub fn signal(pid: i32, signal: nix::sys::signal::Signal) {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
 }
 
 /// The living processes whose command line, with NULs between the words, is so.

@@ -12,7 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::device::{Attached, Device, PATIENCE, create, has, until};
+use nix::sys::signal::Signal;
+
+use crate::device::{Attached, Device, PATIENCE, create, has, signal, until};
 
 async fn keygen(path: &Path) {
     let keygen = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
@@ -52,20 +54,27 @@ async fn goes_on_elsewhere(
     let greeting = format!("xterm-256color {}\n", device.session);
     let output = broker.read_output(1, 0, |output| has(output, "\n")).await;
     assert_eq!(String::from_utf8_lossy(&output), greeting);
-    kill_it().await;
-    while broker.hear().await.is_some() {}
+    // The keeper speaks with sshd itself: the attach need not even run.
     let attaches = || {
         let of_ours = |line: &str| line.contains(device.session.as_str());
         let not_held = |line: &str| !line.contains("\0--hold\0") && !line.starts_with("ssh\0");
-        crate::device::processes(|line| of_ours(line) && not_held(line)).len()
+        crate::device::processes(|line| of_ours(line) && not_held(line))
     };
-    until("the attach is gone", || attaches() == 0).await;
+    let stopped = attaches();
+    assert!(!stopped.is_empty());
+    stopped.iter().for_each(|attach| signal(*attach, Signal::SIGSTOP));
+    broker.types(1, 0, "x").await;
+    broker.read_output(1, taken.head + greeting.len() as u64, |output| output == b"x").await;
+    stopped.iter().for_each(|attach| signal(*attach, Signal::SIGCONT));
+    kill_it().await;
+    while broker.hear().await.is_some() {}
+    until("the attach is gone", || attaches().is_empty()).await;
     assert_eq!(device.keepers().len(), 1);
     let mut broker = Attached::by(ssh(device, second().await));
     let taken = broker.takes(device.take(2, None)).await;
-    assert_eq!(taken.head, greeting.len() as u64);
-    broker.say(&device.join(1, "tab", Some(taken.head), 0)).await;
-    broker.types(1, 0, "still here").await;
+    assert_eq!(taken.head, greeting.len() as u64 + 1);
+    broker.say(&device.join(1, "tab", Some(taken.head), 1)).await;
+    broker.types(1, 1, "still here").await;
     broker.read_output(1, taken.head, |output| output == b"still here").await;
 }
 
