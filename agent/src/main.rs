@@ -71,7 +71,8 @@ fn start(arguments: &Arguments) -> Result<(), Problem> {
         return Ok(());
     }
     start_logging(&config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread: between a keystroke's arrival and its keeper nothing has to wake another one.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("agent")
         .build()
