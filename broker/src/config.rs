@@ -89,7 +89,7 @@ settings! {
         origins: Vec<String> = "";
         /// Host names (with port, if not the default one) that requests may name besides the listen address.
         hosts: Vec<String> = "";
-        /// Threads that serve sockets; 0 takes one per core.
+        /// Threads that serve sockets; 0 takes one for every two cores.
         workers: usize = "0";
         /// How many connections may wait to be accepted.
         backlog: u32 = "4096";

@@ -186,7 +186,9 @@ pub fn serve(
             }
         });
     let workers = match config.http.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        // A keystroke changes threads where its browser and its device are served by different ones, and
+        // other threads have work, too: the kernel's, the store's.
+        0 => std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(2)),
         workers => workers,
     };
     server = server.workers(workers).max_connections(config.limits.sockets.div_ceil(workers));
