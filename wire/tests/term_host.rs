@@ -44,6 +44,11 @@ impl Stage {
         self.outputs()
     }
 
+    /// Until an acknowledgement of input goes though there is no output.
+    fn pass_a_moment(&mut self) -> Vec<HostOutput> {
+        self.pass(Duration::from_millis(10))
+    }
+
     fn program_writes(&mut self, bytes: &[u8]) -> Vec<HostOutput> {
         self.input(HostInput::Output(Bytes::copy_from_slice(bytes)))
     }
@@ -289,7 +294,33 @@ fn input_reaches_the_program_once_whatever_is_sent_again() {
     assert_eq!(in_ack_of(&stage.drain(2)), 0, "not yet taken");
     assert_eq!(stage.types(2, 0, b"ls -l"), [HostOutput::ToShell(Bytes::from_static(b" -l"))]);
     stage.input(HostInput::InputTaken { total: 4 });
+    stage.pass_a_moment();
     assert_eq!(stage.drain(2), [HostFrame::InAck { offset: 4 }]);
+}
+
+#[test]
+fn an_acknowledgement_goes_with_the_echo_or_a_moment_later_and_at_once_where_room_is_short() {
+    let mut stage = Stage::new();
+    stage.attach(1, "a", None, Driver);
+    stage.drain(1);
+    stage.types(1, 0, b"l");
+    assert_eq!(stage.input(HostInput::InputTaken { total: 1 }), []);
+    assert_eq!(stage.host.poll_timeout(), Some(stage.now + Duration::from_millis(10)));
+    assert_eq!(stage.program_writes(b"l"), [HostOutput::Transmit(ViewerId(1))]);
+    assert_eq!(stage.drain(1), [HostFrame::InAck { offset: 1 }, out(0, b"l")]);
+    assert_eq!(stage.host.poll_timeout(), None);
+
+    stage.frame(1, ViewerFrame::Ack { offset: 1 });
+    stage.types(1, 1, b"s");
+    stage.input(HostInput::InputTaken { total: 2 });
+    assert_eq!(stage.pass(Duration::from_millis(9)), []);
+    assert_eq!(stage.pass(Duration::from_millis(1)), [HostOutput::Transmit(ViewerId(1))]);
+    assert_eq!(stage.drain(1), [HostFrame::InAck { offset: 2 }]);
+
+    static PASTE: [u8; 32 * 1024] = [b'x'; 32 * 1024];
+    stage.types(1, 2, &PASTE);
+    stage.input(HostInput::InputTaken { total: 2 + PASTE.len() as u64 });
+    assert_eq!(stage.drain(1), [HostFrame::InAck { offset: 2 + PASTE.len() as u64 }]);
 }
 
 #[test]
@@ -302,6 +333,7 @@ fn a_reloaded_page_goes_on_typing_where_its_key_stood() {
     assert_eq!(in_ack_of(&stage.drain(2)), 5);
     assert_eq!(stage.types(2, 5, b"\r"), [HostOutput::ToShell(Bytes::from_static(b"\r"))]);
     stage.input(HostInput::InputTaken { total: 6 });
+    stage.pass_a_moment();
     assert_eq!(stage.drain(2), [HostFrame::InAck { offset: 6 }]);
 }
 
@@ -350,9 +382,11 @@ fn a_watchers_input_is_dropped_and_said_so_once() {
     stage.drain(1);
     assert_eq!(stage.types(1, 0, b"rm"), [HostOutput::Transmit(ViewerId(1))]);
     let frames = stage.drain(1);
-    assert!(matches!(frames[0], HostFrame::Control(HostControl::Notice { .. })));
-    assert_eq!(frames[1..], [HostFrame::InAck { offset: 2 }]);
+    assert!(matches!(frames[..], [HostFrame::Control(HostControl::Notice { .. })]), "{frames:?}");
+    assert_eq!(stage.pass_a_moment(), [HostOutput::Transmit(ViewerId(1))]);
+    assert_eq!(stage.drain(1), [HostFrame::InAck { offset: 2 }]);
     stage.types(1, 2, b" -rf");
+    stage.pass_a_moment();
     assert_eq!(stage.drain(1), [HostFrame::InAck { offset: 6 }]);
 }
 

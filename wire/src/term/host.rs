@@ -46,6 +46,8 @@ const ENDING_WAITS: Duration = Duration::from_secs(10);
 /// How long a hidden page may stand still before the program goes on without it: it wakes every
 /// second at first, and once a minute after some minutes.
 const HIDDEN_WAITS: Duration = Duration::from_secs(10);
+/// How long an acknowledgement of input waits for output to go with.
+const IN_ACK_WAITS: Duration = Duration::from_millis(10);
 /// How long the rest of the output may keep a kill waiting.
 const KILL_WAITS: Duration = Duration::from_millis(500);
 
@@ -114,7 +116,7 @@ impl Host {
             HostInput::Snapshot { offset, cols, rows, bytes } => self.snapshot(offset, cols, rows, &bytes),
             HostInput::InputTaken { total } => {
                 let further = self.input.taken(total);
-                self.acknowledge_input(&further);
+                self.acknowledge_input(now, &further);
             }
             HostInput::Tell(control) => self.tell_all(control),
             HostInput::Ended(ending) => {
@@ -147,7 +149,7 @@ impl Host {
     /// `poll_output` may have more afterwards: the last byte sent may be followed by the end.
     pub fn poll_transmit(&mut self, now: Instant, viewer: ViewerId) -> Option<HostFrame> {
         let seat = self.seats.get_mut(&viewer)?;
-        match seat.next_message() {
+        match seat.next_message(now, &self.ring, &self.config) {
             Some(Waiting::Frame(frame)) => return Some(frame),
             Some(Waiting::InAck) => {
                 let offset = self.input.acknowledge(&seat.key).unwrap_or(0);
@@ -315,7 +317,7 @@ impl Host {
     fn frame(&mut self, now: Instant, viewer: ViewerId, frame: ViewerFrame) {
         let Some(seat) = self.seats.get_mut(&viewer).filter(|seat| !seat.is_closing()) else { return };
         match frame {
-            ViewerFrame::In { offset, bytes } => self.input(viewer, offset, bytes),
+            ViewerFrame::In { offset, bytes } => self.input(now, viewer, offset, bytes),
             ViewerFrame::Ack { offset } | ViewerFrame::Ping { acked: offset, .. }
                 if !seat.acknowledged(now, offset) =>
             {
@@ -374,7 +376,7 @@ impl Host {
         self.tell(viewer, HostControl::Role { role });
     }
 
-    fn input(&mut self, viewer: ViewerId, offset: u64, bytes: Bytes) {
+    fn input(&mut self, now: Instant, viewer: ViewerId, offset: u64, bytes: Bytes) {
         let Some(seat) = self.seats.get_mut(&viewer) else { return };
         let (key, ended) = (seat.key.clone(), self.ended.is_some());
         let accepted = if self.driver == Some(viewer) && !ended {
@@ -393,7 +395,7 @@ impl Host {
                 let mut further = self.input.settle();
                 // Even a duplicate is answered: the acknowledgement of the first may be lost.
                 further.push(key);
-                self.acknowledge_input(&further);
+                self.acknowledge_input(now, &further);
             }
             Ok(bytes) => self.outputs.push_back(HostOutput::ToShell(bytes)),
             Err(Refused::OutOfPlace) => self.close(viewer, Code::PROTOCOL),
@@ -401,9 +403,11 @@ impl Host {
         }
     }
 
-    fn acknowledge_input(&mut self, keys: &[String]) {
+    /// Soon, with the echo; at once where a viewer may be waiting for room.
+    fn acknowledge_input(&mut self, now: Instant, keys: &[String]) {
         for seat in self.seats.values_mut().filter(|seat| !seat.is_closing() && keys.contains(&seat.key)) {
-            seat.in_ack = true;
+            let presses = self.input.untold(&seat.key) >= u64::from(self.config.in_window) / 4;
+            seat.acknowledge_input(if presses { now } else { now + IN_ACK_WAITS });
         }
     }
 

@@ -179,6 +179,12 @@ impl Input {
         Some(typist.told)
     }
 
+    /// How much the program has taken from that key that was not acknowledged.
+    pub(super) fn untold(&self, key: &str) -> u64 {
+        let typist = self.typists.iter().find(|typist| typist.key == key);
+        typist.map_or(0, |typist| typist.taken.saturating_sub(typist.told))
+    }
+
     fn typist(&mut self, key: &str) -> Option<&mut Typist> {
         self.typists.iter_mut().find(|typist| typist.key == key)
     }

@@ -49,7 +49,9 @@ pub(super) struct Seat {
     /// `Transmit` was given and `poll_transmit` has not come to an end since.
     pub(super) announced: bool,
     control: VecDeque<HostControl>,
-    pub(super) in_ack: bool,
+    /// When its input is to be acknowledged: at once with any output, so that a key and its echo take two
+    /// messages, or a moment later.
+    in_ack: Option<Instant>,
     pong: Option<u32>,
     snapshot: Option<HostFrame>,
 }
@@ -84,7 +86,7 @@ impl Seat {
             progress: now,
             announced: false,
             control: VecDeque::new(),
-            in_ack: false,
+            in_ack: None,
             pong: None,
             snapshot: None,
         }
@@ -203,6 +205,11 @@ impl Seat {
         true
     }
 
+    /// Its input is to be acknowledged, then or before.
+    pub(super) fn acknowledge_input(&mut self, until: Instant) {
+        self.in_ack = Some(self.in_ack.map_or(until, |before| before.min(until)));
+    }
+
     /// What may still be sent without an acknowledgement.
     pub(super) fn credit(&self, config: &HostConfig) -> usize {
         (config.window as usize).saturating_sub((self.sent - self.acked) as usize)
@@ -232,7 +239,8 @@ impl Seat {
         if self.waits_for_its_first_message() {
             return false;
         }
-        let answers = !self.is_closing() && (self.in_ack || self.pong.is_some());
+        let acknowledges = self.in_ack.is_some_and(|until| until <= now);
+        let answers = !self.is_closing() && (acknowledges || self.pong.is_some());
         let waits = !self.control.is_empty() || answers || self.snapshot.is_some();
         waits || self.sendable(now, ring, config) > 0
     }
@@ -242,14 +250,16 @@ impl Seat {
         matches!(self.stage, Stage::NeedsSnapshot { attached: Some(_), .. })
     }
 
-    /// When held bytes are to go.
+    /// When held bytes, or an acknowledgement, are to go.
     pub(super) fn deadline(&self, ring: &Ring, config: &HostConfig) -> Option<Instant> {
         let waits = matches!(self.stage, Stage::Streaming) && ring.head() > self.sent;
-        self.hold_until.filter(|_| waits && !self.announced && self.credit(config) > 0)
+        let held = self.hold_until.filter(|_| waits && self.credit(config) > 0);
+        let answer = self.in_ack.filter(|_| !self.is_closing() && !self.waits_for_its_first_message());
+        held.into_iter().chain(answer).min().filter(|_| !self.announced)
     }
 
     /// The next of everything but output, in the order of its urgency.
-    pub(super) fn next_message(&mut self) -> Option<Waiting> {
+    pub(super) fn next_message(&mut self, now: Instant, ring: &Ring, config: &HostConfig) -> Option<Waiting> {
         if self.waits_for_its_first_message() {
             return None;
         }
@@ -259,7 +269,8 @@ impl Seat {
         if self.is_closing() {
             return None;
         }
-        if std::mem::take(&mut self.in_ack) {
+        let output_goes = self.sendable(now, ring, config) > 0;
+        if self.in_ack.take_if(|until| output_goes || *until <= now).is_some() {
             return Some(Waiting::InAck);
         }
         let pong = self.pong.take().map(Waiting::Pong);
