@@ -36,7 +36,7 @@ pub struct Options {
     pub keys: usize,
     /// Bytes that go through the terminal in each turn.
     pub bulk_bytes: u64,
-    /// Sessions that are open at once where memory is measured.
+    /// Sessions of ours that are open at once where memory is measured.
     pub sessions: usize,
     /// Where the numbers go.
     pub json: PathBuf,

@@ -64,4 +64,9 @@ impl Peer {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|peer| peer.name() == name)
     }
+
+    /// Whether it is ours.
+    pub fn is_moorline(self) -> bool {
+        matches!(self, Self::MoorlineEmbedded | Self::MoorlineOpenssh)
+    }
 }

@@ -185,8 +185,8 @@ impl<'a> Search<'a> {
             if self.matched == 0 {
                 at += piece[at..].iter().position(|byte| *byte == self.mark[0])?;
             }
-            let Some(byte) = piece.get(at) else { return None };
-            if *byte == self.mark[self.matched] {
+            let byte = *piece.get(at)?;
+            if byte == self.mark[self.matched] {
                 self.matched += 1;
                 at += 1;
             } else {

@@ -8,22 +8,22 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Copy)]
 enum Bar {
     /// At most so many times what direct `ssh` has.
-    AtMostTimes(f64),
+    TimesMost(f64),
     /// At least so many times what direct `ssh` has.
-    AtLeastTimes(f64),
+    TimesLeast(f64),
     /// At most this.
-    AtMost(f64),
+    Most(f64),
 }
 
 /// What, where it stands in a row, and the bars for the embedded server and for OpenSSH.
 const TARGETS: [(&str, &str, Bar, Bar); 7] = [
-    ("key p50", "/key_ms/p50", Bar::AtMostTimes(1.5), Bar::AtMostTimes(2.0)),
-    ("key p99", "/key_ms/p99", Bar::AtMostTimes(2.0), Bar::AtMostTimes(2.5)),
-    ("key beside a flood p99", "/key_flood_ms/p99", Bar::AtMostTimes(2.0), Bar::AtMostTimes(2.5)),
-    ("bulk", "/bulk_mb_s", Bar::AtLeastTimes(1.0), Bar::AtLeastTimes(0.8)),
-    ("setup p50", "/setup_ms/p50", Bar::AtMostTimes(0.5), Bar::AtMostTimes(1.3)),
-    ("broker CPU s/GB", "/cpu_s_per_gb_by_process/broker", Bar::AtMost(6.0), Bar::AtMost(6.0)),
-    ("bytes after Ctrl-C", "/ctrl_c_bytes_after", Bar::AtMost(524_288.0), Bar::AtMost(524_288.0)),
+    ("key p50", "/key_ms/p50", Bar::TimesMost(1.5), Bar::TimesMost(2.0)),
+    ("key p99", "/key_ms/p99", Bar::TimesMost(2.0), Bar::TimesMost(2.5)),
+    ("key beside a flood p99", "/key_flood_ms/p99", Bar::TimesMost(2.0), Bar::TimesMost(2.5)),
+    ("bulk", "/bulk_mb_s", Bar::TimesLeast(1.0), Bar::TimesLeast(0.8)),
+    ("setup p50", "/setup_ms/p50", Bar::TimesMost(0.5), Bar::TimesMost(1.3)),
+    ("broker CPU s/GB", "/cpu_s_per_gb_by_process/broker", Bar::Most(6.0), Bar::Most(6.0)),
+    ("bytes after Ctrl-C", "/ctrl_c_bytes_after", Bar::Most(524_288.0), Bar::Most(524_288.0)),
 ];
 
 /// Every target for which there are numbers, judged.
@@ -44,12 +44,12 @@ pub fn of(rows: &[Value]) -> Vec<Value> {
 /// None: there is nothing to compare it with.
 fn judge(what: &str, peer: &str, bar: Bar, value: f64, direct: Option<f64>) -> Option<Value> {
     let (target, ratio, held) = match bar {
-        Bar::AtMost(most) => (format!("<= {most}"), None, value <= most),
-        Bar::AtMostTimes(most) => {
+        Bar::Most(most) => (format!("<= {most}"), None, value <= most),
+        Bar::TimesMost(most) => {
             let ratio = value / direct?;
             (format!("<= {most}x"), Some(ratio), ratio <= most)
         }
-        Bar::AtLeastTimes(least) => {
+        Bar::TimesLeast(least) => {
             let ratio = value / direct?;
             (format!(">= {least}x"), Some(ratio), ratio >= least)
         }
