@@ -73,7 +73,8 @@ fn run(options: &Options) -> Result<ExitCode> {
         eprintln!("bench: {failure}");
     }
     let missed = targets::missed(&report);
-    eprintln!("bench: {missed} targets missed; the numbers are in {}", options.json.display());
+    let file = options.from.as_ref().unwrap_or(&options.json);
+    eprintln!("bench: {missed} targets missed; the numbers are in {}", file.display());
     let bad = !failed.is_empty() || (options.strict && missed > 0);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

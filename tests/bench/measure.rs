@@ -22,6 +22,8 @@ const SLOW_BYTES_PER_S: f64 = 5e6;
 /// How long a flood runs until every buffer on its way is as full as it gets: for a slow and a fast reader.
 const FILLING_SLOWLY: Duration = Duration::from_secs(2);
 const FILLING: Duration = Duration::from_millis(500);
+/// A flood that is less is none.
+const FLOOD_BYTES: u64 = 2_000_000;
 /// How long it may take until an interrupted flood has been read to its end.
 const DRAINING: Duration = Duration::from_secs(90);
 /// How long a bulk may take.
@@ -140,19 +142,16 @@ fn key(field: &Field, peer: Peer, keys: usize) -> Result<Taken> {
 }
 
 fn key_beside_a_flood(field: &Field, peer: Peer, keys: usize) -> Result<Taken> {
+    let mut shell = echoing(field, peer)?;
     let stop = AtomicBool::new(false);
     let (flows, flowing) = mpsc::channel();
     std::thread::scope(|scope| {
         // Owner: the scope.
         let flood = scope.spawn(|| flood(field, peer, &stop, flows));
-        let typing = || {
-            let mut shell = echoing(field, peer)?;
-            // Nothing comes when the flood has failed, and then it says why.
-            let _ = flowing.recv_timeout(SOON);
-            pause(FILLING);
-            keys::typed(&mut shell, keys, "key_flood")
-        };
-        let typed = typing();
+        // Nothing comes when the flood has failed, and then it says why.
+        let _ = flowing.recv_timeout(SOON);
+        pause(FILLING);
+        let typed = keys::typed(&mut shell, keys, "key_flood");
         stop.store(true, Ordering::Relaxed);
         let rate = flood.join().expect("it does not panic").context("the flood")?;
         let mut taken = typed?;
@@ -206,8 +205,7 @@ fn interrupt(
 ) -> Result<Taken> {
     let mut shell = field.ready(peer)?;
     shell.types("yes")?;
-    let flowed = shell.reads_for(filling, reader())?;
-    ensure!(flowed > 1_000_000, "only {flowed} bytes of a flood came");
+    shell.reads_on(filling, FLOOD_BYTES, reader())?;
     let sent = Instant::now();
     shell.line.send(b"\x03")?;
     let prompt = shell.find(PROMPT, DRAINING, reader())?;

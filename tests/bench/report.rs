@@ -106,17 +106,22 @@ pub fn table(report: &Value) -> String {
         );
     }
     text.push('\n');
-    rows(report).for_each(|row| text.push_str(&processors_and_memory(row)));
+    rows(report).for_each(|row| text.push_str(&details(row)));
     text
 }
 
-/// What each part takes: seconds for a gigabyte, KiB of its own for an idle and for a busy session.
-fn processors_and_memory(row: &Value) -> String {
+/// How far the rounds were apart, and what each part takes: seconds for a gigabyte, KiB of its own for an idle and for a busy session.
+fn details(row: &Value) -> String {
     let of = |object: &Value, pointer: &str, digits: usize| -> String {
         let parts = object.as_object().into_iter().flatten();
         let parts = parts.map(|(part, value)| format!(" {part} {}", figure(value, pointer, digits)));
         parts.collect::<Vec<_>>().join(",")
     };
+    let spread = |(what, pointer): (&str, &str)| {
+        let of = |end| row["spread"].pointer(pointer)?.get(end)?.as_f64();
+        Some(format!(" {what} {:.2}..{:.2}", of(0)?, of(1)?))
+    };
+    let spreads = [("key p50", "/key_ms/p50"), ("key p99", "/key_ms/p99"), ("bulk", "/bulk_mb_s")];
     let name = row["peer"].as_str().unwrap_or_default();
     let mut text = String::new();
     let mut line = |what: &str, parts: String| {
@@ -124,6 +129,7 @@ fn processors_and_memory(row: &Value) -> String {
             let _ = writeln!(text, "{name:<22}{what:<30}{parts}");
         }
     };
+    line("least..greatest of a round", spreads.into_iter().filter_map(spread).collect::<Vec<_>>().join(","));
     line("CPU s/GB", of(&row["cpu_s_per_gb_by_process"], "", 1));
     line("idle session, KiB of its own", of(&row["memory"]["idle_kib"], "/private", 0));
     line("busy session, KiB of its own", of(&row["memory"]["busy_kib"], "/private", 0));

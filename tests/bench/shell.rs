@@ -78,17 +78,18 @@ impl Shell {
         self.until(limit, reader, &String::from_utf8_lossy(mark), |piece| search.end_in(piece))
     }
 
-    /// Takes what comes for so long; gives how many bytes came.
-    pub fn reads_for(&mut self, time: Duration, mut reader: Reader) -> Result<u64> {
-        let until = Instant::now() + time;
+    /// Takes what comes for so long, and until so many bytes came: a busy machine is slow to begin.
+    pub fn reads_on(&mut self, time: Duration, least: u64, mut reader: Reader) -> Result<()> {
+        let begun = Instant::now();
         let mut bytes = std::mem::take(&mut self.rest).len() as u64;
-        while Instant::now() < until {
+        while begun.elapsed() < time || bytes < least {
+            ensure!(begun.elapsed() < time + SOON, "only {bytes} bytes of a flood came");
             let length = self.line.receive()?.len();
             bytes += length as u64;
             reader.takes(length);
             self.line.taken()?;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Takes what comes, piece by piece, until `look` says where in a piece the end is.
