@@ -86,7 +86,8 @@ pub fn binary(name: &str) -> PathBuf {
         Some(folder) => root().join(folder),
         None => {
             let me = std::env::current_exe().expect("a running program has a path");
-            me.ancestors().nth(3).expect("tests are at TARGET/debug/deps/NAME").join("release")
+            let built = me.ancestors().map(|folder| folder.join("release")).find(|release| release.is_dir());
+            built.expect("tests are at TARGET/debug/deps/NAME, other programs at TARGET/release/NAME")
         }
     };
     let path = folder.join(name);

@@ -32,7 +32,7 @@ impl Sshd {
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
-             AuthorizedKeysFile none\nTrustedUserCAKeys {ca}\nStrictModes no\nLogLevel VERBOSE\nUseDNS no\n\
+             AuthorizedKeysFile {folder}/authorized_keys\nTrustedUserCAKeys {ca}\nStrictModes no\nLogLevel VERBOSE\nUseDNS no\n\
              AcceptEnv TERM COLORTERM LANG LC_*\nSetEnv MOORLINE_KEEP_DIR={keepers}\nPrintMotd no\nPrintLastLog no\nMaxStartups 200\nMaxSessions 200\n",
             port = address.port(),
             folder = folder.display(),
@@ -67,6 +67,12 @@ impl Sshd {
     /// The public half of its host key.
     pub fn public_host_key(&self) -> PathBuf {
         self.folder.join("host_key.pub")
+    }
+
+    /// Lets whoever has the other half of this key in, besides those with a certificate.
+    pub fn authorizes(&self, public_key: &Path) -> Result<()> {
+        std::fs::copy(public_key, self.folder.join("authorized_keys"))?;
+        Ok(())
     }
 
     /// Gives it another host key, as if somebody else answered on its port.

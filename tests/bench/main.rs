@@ -1,0 +1,119 @@
+//! How fast and how small: Moorline in both device modes beside what a person would use instead, all in
+//! front of one OpenSSH server, measured in turns in one run.
+//!
+//! In reading order:
+//!
+//! - `options`: what it is told
+//! - `field`: everybody who is measured, started and ready; `peer` names them, `login` is who logs in,
+//!   `echo` is the floor that shows what the client itself takes
+//! - `line`: a connected shell as bytes, one kind for each way to reach it; `shell` waits for prompts and marks
+//! - `measure`: every measure, written once for all lines; `keys` types, `reader` reads fast or slowly
+//! - `processes`: what stands between client and server, and what it takes; `memory`: by session
+//! - `samples`: what was measured, round by round; `report`: the rows, the table and the README's;
+//!   `targets`: what is to hold
+//! - `pause`: the only waiting for a time
+//!
+//! It exits with 0 though targets are missed, unless `--strict`; with 1 when something could not be measured.
+
+mod echo;
+mod field;
+mod keys;
+mod line;
+mod login;
+mod measure;
+mod memory;
+mod options;
+mod pause;
+mod peer;
+mod processes;
+mod reader;
+mod report;
+mod samples;
+mod shell;
+mod targets;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::field::Field;
+use crate::measure::Measure;
+use crate::options::Options;
+use crate::samples::Samples;
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let result = match words.first().map(String::as_str) {
+        Some("echo") => echo::serve(words.get(1)).map(|()| ExitCode::SUCCESS),
+        _ => Options::from(words.into_iter()).and_then(|options| run(&options)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("bench: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(options: &Options) -> Result<ExitCode> {
+    let report = match &options.from {
+        Some(file) => serde_json::from_str(&std::fs::read_to_string(file)?).context("read the numbers")?,
+        None => {
+            let report = measured(options)?;
+            report::write(&options.json, &report)?;
+            report
+        }
+    };
+    eprint!("\n{}\n{}", report::table(&report), targets::table(&report));
+    if options.readme {
+        report::into_readme(&moorline_tests::broker::root().join("README.md"), &report)?;
+    }
+    let failed = failures(&report);
+    for failure in &failed {
+        eprintln!("bench: {failure}");
+    }
+    let missed = targets::missed(&report);
+    let file = options.from.as_ref().unwrap_or(&options.json);
+    eprintln!("bench: {missed} targets missed; the numbers are in {}", file.display());
+    let bad = !failed.is_empty() || (options.strict && missed > 0);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Runs every measure for every peer, in turns, and gives the report.
+fn measured(options: &Options) -> Result<Value> {
+    let login = login::prepare();
+    let mut samples = Samples::new(&options.peers);
+    if options.measures.contains(&Measure::Memory) {
+        memory::measure(options, &login, &mut samples)?;
+    }
+    let field = Field::start(options, &options.peers, &login)?;
+    for peer in field.missing() {
+        eprintln!(
+            "bench: {} is not installed, and is left out (tests/scripts/bench.sh installs it)",
+            peer.name()
+        );
+        samples.leave_out(peer);
+    }
+    let begun = Instant::now();
+    for round in 0..options.rounds {
+        for measure in Measure::TIMED.into_iter().filter(|measure| options.measures.contains(measure)) {
+            for peer in field.peers_from(round) {
+                samples.take(peer, measure, measure.of(&field, peer, options));
+                field.settle()?;
+            }
+            let (since, name) = (begun.elapsed().as_secs(), measure.name());
+            eprintln!("bench: {since:>4} s  round {} of {}: {name}", round + 1, options.rounds);
+        }
+    }
+    Ok(report::of(&samples, options, &login))
+}
+
+/// What could not be measured, in words.
+fn failures(report: &Value) -> Vec<String> {
+    let rows = report["rows"].as_array().into_iter().flatten();
+    let of_a_row = |row: &Value| -> Vec<String> {
+        let failed = row["failed"].as_object().into_iter().flatten();
+        failed.map(|(measure, why)| format!("{} {measure}: {why}", row["peer"])).collect()
+    };
+    rows.flat_map(of_a_row).collect()
+}
