@@ -37,12 +37,6 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 const LAST_WORDS_BYTES: usize = 256 * 1024;
 /// What is read at once: a terminal gives 4 KiB at most each time.
 const PIECE: usize = 16 * 1024;
-/// So little output is read by the emulator when it has been sent.
-const LITTLE: usize = 2 * 1024;
-/// A flood is read by the emulator in such pieces: the larger, the less of it has to be read at all.
-const FLOOD: usize = 256 * 1024;
-/// How long it may be behind.
-const BEHIND: Duration = Duration::from_millis(50);
 
 /// Runs the keeper whose lock is our standard input and whose socket is our standard output.
 pub fn run(session: SessionId, dir: Option<&Path>) -> io::Result<()> {
@@ -95,7 +89,6 @@ async fn keep(session: SessionId, connections: &mut Connections) -> io::Result<(
     let hold = Hold {
         keeper,
         screen: Screen::new(size.cols, size.rows),
-        unread: (Vec::new(), None),
         program,
         typed: VecDeque::new(),
         taken: 0,
@@ -140,8 +133,6 @@ struct Leaving {
 struct Hold<'a> {
     keeper: Keeper,
     screen: Screen,
-    /// Output that the screen has not read, and since when there is some.
-    unread: (Vec<u8>, Option<Instant>),
     program: Program,
     /// Input that the terminal has not taken yet; the host bounds it.
     typed: VecDeque<u8>,
@@ -173,7 +164,6 @@ impl Hold<'_> {
             if self.gone {
                 return Ok(());
             }
-            self.read_on(clock::now());
             // A shell that is told to end writes its last words, and waits until they are read.
             let ending = self.leaving.is_some() || self.end.is_cancelled();
             let reads = !self.silent && (self.gate_open || ending);
@@ -205,8 +195,7 @@ impl Hold<'_> {
     fn due(&self) -> Option<Instant> {
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
         let silent = self.connections.silent_since().map(|since| since + FIRST_WORD);
-        let unread = self.unread.1.map(|since| since + BEHIND);
-        [self.keeper.poll_timeout(), leaving, silent, unread].into_iter().flatten().min()
+        [self.keeper.poll_timeout(), leaving, silent].into_iter().flatten().min()
     }
 
     fn look_at_the_clock(&mut self) {
@@ -259,37 +248,9 @@ impl Hold<'_> {
             leaving.until = clock::now() + LAST_WORDS;
             leaving.bytes_left = leaving.bytes_left.saturating_sub(piece.len());
         }
-        let now = clock::now();
-        if piece.len() > LITTLE {
-            // All of it at once: no second copy is needed while it grows.
-            self.unread.0.reserve_exact((FLOOD + PIECE).saturating_sub(self.unread.0.len()));
-        }
-        self.unread.0.extend_from_slice(piece);
-        self.unread.1.get_or_insert(now);
-        self.keeper.handle(now, Input::Output(Bytes::copy_from_slice(piece)));
+        self.on_screen(|screen| screen.feed(piece));
+        self.keeper.handle(clock::now(), Input::Output(Bytes::copy_from_slice(piece)));
         piece.clear();
-    }
-
-    /// Lets the screen read, once what it reads is on its way to people: a little at once, a flood in
-    /// large pieces.
-    fn read_on(&mut self, now: Instant) {
-        let waiting = self.unread.0.len();
-        let late = self.unread.1.is_some_and(|since| since + BEHIND <= now);
-        if waiting <= LITTLE || waiting >= FLOOD || late {
-            self.read_all();
-        }
-    }
-
-    fn read_all(&mut self) {
-        let mut unread = std::mem::take(&mut self.unread.0);
-        self.unread.1 = None;
-        if unread.is_empty() {
-            return;
-        }
-        self.on_screen(|screen| screen.feed(&unread));
-        unread.clear();
-        unread.shrink_to(LITTLE);
-        self.unread.0 = unread;
     }
 
     fn took(&mut self, took: io::Result<usize>) {
@@ -320,7 +281,6 @@ impl Hold<'_> {
                 Output::Close(id) => self.connections.close(id),
                 Output::ToProgram(bytes) => self.typed.extend(bytes),
                 Output::Resize(size) => {
-                    self.read_all();
                     self.on_screen(|screen| screen.resize(size.cols, size.rows));
                     self.program.resize(size);
                 }
@@ -334,7 +294,6 @@ impl Hold<'_> {
     }
 
     fn snapshot(&mut self) {
-        self.read_all();
         let mut bytes = Vec::new();
         self.on_screen(|screen| bytes = screen.snapshot());
         let (cols, rows) = self.screen.size();

@@ -3,7 +3,6 @@
 //!
 //! - `tokens`: splits the program's output into text and whole control sequences
 //! - `modes`: paste, mouse, focus, cursor and keypad modes, and the title
-//! - `flood`: leaves out what of a flood nobody will ever see
 //! - `blanks`: takes the padding of avt's rows out of its dump
 //! - `picture`: the sequences that bring all of it back, for avt's reader as for xterm.js
 //!
@@ -11,7 +10,6 @@
 //! Synchronized output is never on in a snapshot, or the screen would stand still.
 
 mod blanks;
-mod flood;
 mod modes;
 mod picture;
 mod tokens;
@@ -20,7 +18,6 @@ use std::fmt;
 
 use avt::Terminal;
 
-use self::flood::Plain;
 use self::modes::Modes;
 use self::tokens::{Token, Tokens};
 
@@ -30,15 +27,11 @@ pub const SCROLLBACK_LINES: usize = 400;
 /// The longest snapshot. Scrollback is left out first, then colours, then the text.
 pub const SNAPSHOT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Less is no flood.
-const FLOOD_BYTES: usize = 8 * 1024;
-
 /// A terminal that nobody looks at, fed with everything the program writes.
 pub struct Screen {
     terminal: Terminal,
     modes: Modes,
     tokens: Tokens,
-    scrollback: usize,
 }
 
 impl Screen {
@@ -52,38 +45,12 @@ impl Screen {
         let (cols, rows) = (usize::from(cols.max(2)), usize::from(rows.max(1)));
         let terminal =
             Terminal::with_scrollback(cols, rows, Some(lines)).expect("both sides are at least one");
-        Self { terminal, modes: Modes::default(), tokens: Tokens::default(), scrollback: lines }
+        Self { terminal, modes: Modes::default(), tokens: Tokens::default() }
     }
 
-    /// Takes what the program wrote, split anywhere. A flood is taken faster in large pieces.
+    /// Takes what the program wrote, split anywhere.
     pub fn feed(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while rest.len() >= FLOOD_BYTES && self.scrolls_all() {
-            let plain = Plain::of(rest, self.lines_seen());
-            flood::colours(plain.unseen).for_each(|colour| self.read(colour));
-            self.read(plain.seen);
-            // To the end of its line: many lines may each have something in them.
-            let line =
-                plain.rest.iter().position(|byte| *byte == b'\n').map_or(plain.rest.len(), |at| at + 1);
-            self.read(&plain.rest[..line]);
-            rest = &plain.rest[line..];
-        }
-        self.read(rest);
-    }
-
-    /// Whether lines leave at the top as new ones come, all of them.
-    fn scrolls_all(&self) -> bool {
-        self.tokens.is_between() && !self.modes.has_margins(self.terminal.size().1)
-    }
-
-    /// After so many lines nothing of those before is left: a screen that is filled from its top, and
-    /// then the scrollback, of which avt keeps a little more than it was told.
-    fn lines_seen(&self) -> usize {
-        2 * self.terminal.size().1 + self.scrollback + self.scrollback / 2
-    }
-
-    fn read(&mut self, bytes: &[u8]) {
-        let Self { terminal, modes, tokens, .. } = self;
+        let Self { terminal, modes, tokens } = self;
         tokens.feed(bytes, |token| match token {
             Token::Text(text) => terminal.feed(text),
             Token::Sequence(sequence) => {

@@ -18,17 +18,10 @@ pub(crate) struct Modes {
     cursor_blinks: Option<bool>,
     keypad_is_application: bool,
     cursor_style: Option<u16>,
-    /// The rows that scroll, from 1; all of them, if none were named.
-    margins: Option<(u16, u16)>,
     title: String,
 }
 
 impl Modes {
-    /// Whether only a part of so many rows scrolls.
-    pub(crate) fn has_margins(&self, rows: usize) -> bool {
-        self.margins.is_some_and(|(top, bottom)| top > 1 || usize::from(bottom) < rows)
-    }
-
     pub(crate) fn title(&self) -> &str {
         &self.title
     }
@@ -59,13 +52,6 @@ impl Modes {
             for mode in parameters.split(';').filter_map(|mode| mode.parse().ok()) {
                 self.switch(mode, set);
             }
-        } else if let Some(margins) = csi.strip_suffix('r') {
-            // DECSTBM: what is not a number stands for the first or the last row.
-            let row = |row: Option<&str>, or| {
-                row.and_then(|row| row.parse().ok()).filter(|row| *row > 0).unwrap_or(or)
-            };
-            let mut rows = margins.split(';');
-            self.margins = Some((row(rows.next(), 1), row(rows.next(), u16::MAX)));
         } else if let Some(style) = csi.strip_suffix(" q") {
             self.cursor_style = style.parse().ok().filter(|style| (1..=6).contains(style));
         }

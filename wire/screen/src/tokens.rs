@@ -71,11 +71,6 @@ impl Tokens {
         }
     }
 
-    /// Whether nothing has begun that is not yet complete.
-    pub(crate) fn is_between(&self) -> bool {
-        self.state == State::Ground && self.tail.is_empty()
-    }
-
     /// What brings another reader to where this one is: the sequence and the character that have
     /// begun and not ended. A command that is too long is given as one that means nothing, so
     /// that its rest does.

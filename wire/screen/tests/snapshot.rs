@@ -137,18 +137,6 @@ fn no_screen_makes_a_snapshot_longer_than_allowed() {
     assert_eq!(redrawn(&screen).text()[100], screen.text()[100]);
 }
 
-#[test]
-fn a_flood_below_the_rows_that_scroll_is_read_whole() {
-    let mut output = "\u{1b}[1;5r\u{1b}[8;1H".to_owned();
-    output.push_str(&"a long line that is not wiped\r\n".repeat(300));
-    output.push_str(&"short\r\n".repeat(900));
-    let (mut at_once, mut bit_by_bit) = (screen_after(b""), screen_after(b""));
-    at_once.feed(output.as_bytes());
-    output.as_bytes().chunks(100).for_each(|bit| bit_by_bit.feed(bit));
-    assert_eq!(at_once.text(), bit_by_bit.text());
-    assert!(at_once.text()[9].contains("wiped"), "{:?}", at_once.text());
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -169,25 +157,6 @@ proptest! {
     }
 
     #[test]
-    fn a_flood_leaves_what_its_lines_would_leave_one_by_one(
-        before in prop::collection::vec(piece(), 0..8),
-        floods in prop::collection::vec((prop::collection::vec(line(), 1..40), 200..900usize, piece()), 1..4),
-    ) {
-        let mut at_once = Screen::with_scrollback(COLS, ROWS, 20);
-        let mut bit_by_bit = Screen::with_scrollback(COLS, ROWS, 20);
-        let mut output = before.concat();
-        for (lines, count, then) in floods {
-            lines.iter().cycle().take(count).for_each(|line| output.extend_from_slice(line));
-            output.extend_from_slice(&then);
-        }
-        at_once.feed(&output);
-        output.chunks(100).for_each(|bit| bit_by_bit.feed(bit));
-        prop_assert_eq!(at_once.text(), bit_by_bit.text());
-        prop_assert_eq!(at_once.cursor(), bit_by_bit.cursor());
-        prop_assert_eq!(String::from_utf8(at_once.snapshot()), String::from_utf8(bit_by_bit.snapshot()));
-    }
-
-    #[test]
     fn random_sizes_break_nothing(
         pieces in prop::collection::vec((piece(), 1..70u16, 1..20u16), 0..40),
     ) {
@@ -199,17 +168,6 @@ proptest! {
             prop_assert_eq!(copy.text(), screen.text());
         }
     }
-}
-
-/// A line of a flood, mostly with nothing in it but text and colours.
-fn line() -> impl Strategy<Value = Vec<u8>> {
-    let text = prop_oneof![
-        6 => "[ -~]{0,60}".prop_map(String::into_bytes),
-        2 => "[a-é漢—\t]{0,30}".prop_map(String::into_bytes),
-        2 => ("[a-z]{0,9}", 0..49u8).prop_map(|(text, colour)| format!("\u{1b}[{colour}m{text}").into_bytes()),
-    ];
-    let end = prop_oneof![20 => Just("\r\n"), 1 => Just("\n"), 1 => Just("\r"), 1 => Just("")];
-    (text, end).prop_map(|(text, end)| [text.as_slice(), end.as_bytes()].concat())
 }
 
 /// Text, sequences that programs send, and noise.
