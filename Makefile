@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check chaos dev deny screenshot clean
+.PHONY: help up test check chaos counts dev deny screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ check: ## the fast part: format, clippy, types, lint, unit tests, tidy
 
 chaos: ## kill, cut, stall and fill everything at random moments; no byte, key or session may be lost (SEED=)
 	@MOORLINE_SEED="$(SEED)" exec tests/scripts/chaos.sh
+
+counts: ## count the instructions of a keystroke and of 1 MiB through wire; more than +5 % fails
+	@exec tests/scripts/counts.sh
 
 dev: ## like up, but debug builds, and the web page is built again whenever a file of it changes
 	@exec tests/scripts/up.sh dev
