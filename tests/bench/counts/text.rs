@@ -30,3 +30,15 @@ pub fn of(length: usize) -> Vec<u8> {
     text.truncate(length);
     text
 }
+
+/// So many bytes as a program writes them that draws all over the screen.
+pub fn drawn(length: usize) -> Vec<u8> {
+    let lines = of(length);
+    let mut text = Vec::with_capacity(2 * length);
+    for (index, line) in lines.split(|byte| *byte == b'\r').enumerate() {
+        text.extend_from_slice(format!("\x1b[{};1H", index % 24 + 1).as_bytes());
+        text.extend_from_slice(line.strip_prefix(b"\n").unwrap_or(line));
+    }
+    text.truncate(length);
+    text
+}

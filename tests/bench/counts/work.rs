@@ -25,13 +25,15 @@ pub enum Work {
     Key,
     /// From the program to the page's terminal, with every acknowledgement and credit.
     Output,
-    /// The screen that the keeper keeps beside it.
+    /// The same on the screen that the keeper keeps beside it.
     Screen,
+    /// There, what a program writes that draws all over the screen.
+    Drawing,
 }
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Key, Self::Output, Self::Screen];
+    pub const ALL: [Self; 4] = [Self::Key, Self::Output, Self::Screen, Self::Drawing];
 
     /// Its name on the command line and in the file.
     pub fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Work {
             Self::Key => "keystroke",
             Self::Output => "output_mebibyte",
             Self::Screen => "screen_mebibyte",
+            Self::Drawing => "drawing_mebibyte",
         }
     }
 
@@ -47,7 +50,8 @@ impl Work {
         match self {
             Self::Key => "one keystroke to the program, its echo and every acknowledgement",
             Self::Output => "1 MiB of output to the page in pieces of 16 KiB, with every acknowledgement",
-            Self::Screen => "1 MiB of output on the keeper's own screen",
+            Self::Screen => "1 MiB of lines on the keeper's own screen",
+            Self::Drawing => "1 MiB of a program that draws all over the keeper's own screen",
         }
     }
 
@@ -60,7 +64,7 @@ impl Work {
     pub fn times(self) -> u64 {
         match self {
             Self::Key => KEYS,
-            Self::Output | Self::Screen => 1,
+            Self::Output | Self::Screen | Self::Drawing => 1,
         }
     }
 
@@ -69,7 +73,8 @@ impl Work {
         match self {
             Self::Key => keys(),
             Self::Output => output(),
-            Self::Screen => screen(),
+            Self::Screen => screen(&text::of(MEBIBYTE)),
+            Self::Drawing => screen(&text::drawn(MEBIBYTE)),
         }
     }
 }
@@ -118,11 +123,10 @@ fn write(path: &mut Path, pieces: &[Bytes]) {
     path.settle();
 }
 
-fn screen() {
-    let text = text::of(MEBIBYTE);
+fn screen(text: &[u8]) {
     let mut screen = Screen::new(SIZE.cols, SIZE.rows);
-    feed(&mut screen, &text);
-    counted_here(&mut || feed(&mut screen, &text));
+    feed(&mut screen, text);
+    counted_here(&mut || feed(&mut screen, text));
     assert!(!screen.text().concat().is_empty(), "something stands on the screen");
 }
 
