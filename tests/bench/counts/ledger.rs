@@ -186,7 +186,7 @@ pub struct Change {
 impl Change {
     /// From the one to the other.
     pub fn of(before: u64, now: u64) -> Self {
-        Self { percent: (now as f64 / before.max(1) as f64 - 1.0) * 100.0 }
+        Self { percent: (now as f64 - before as f64) * 100.0 / before.max(1) as f64 }
     }
 
     /// It is more than may be.
