@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check chaos bench dev deny screenshot clean
+.PHONY: help up test check chaos bench counts dev deny screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ chaos: ## kill, cut, stall and fill everything at random moments; no byte, key o
 
 bench: ## speed, size and Ctrl-C beside direct ssh, ssh -J, wetty and webssh; writes target/bench.json and the README's table
 	@exec tests/scripts/bench.sh --readme
+
+counts: ## count the instructions of a keystroke and of 1 MiB through wire; more than +5 % fails
+	@exec tests/scripts/counts.sh
 
 dev: ## like up, but debug builds, and the web page is built again whenever a file of it changes
 	@exec tests/scripts/up.sh dev

@@ -97,13 +97,13 @@ impl Account {
             let mut rebuilt = Screen::new(snapshot.size.0, snapshot.size.1);
             rebuilt.feed(&snapshot.bytes);
             let after_the_end = snapshot.offset - zero > written.len() as u64;
-            if !after_the_end && last_lines(&rebuilt) != last_lines(&whole) {
+            if !after_the_end && last_lines(&mut rebuilt) != last_lines(&mut whole) {
                 self.bytes_lost += 1;
                 self.notes.push(format!(
                     "the screen of offset {} is another one: {:?} instead of {:?}",
                     snapshot.offset,
-                    last_lines(&rebuilt).last(),
-                    last_lines(&whole).last()
+                    last_lines(&mut rebuilt).last(),
+                    last_lines(&mut whole).last()
                 ));
             }
         }
@@ -144,7 +144,7 @@ impl Account {
     }
 }
 
-fn last_lines(screen: &Screen) -> Vec<String> {
+fn last_lines(screen: &mut Screen) -> Vec<String> {
     let text = screen.text();
     let text: Vec<_> = text.iter().map(|line| line.trim_end().to_owned()).collect();
     let end = text.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);

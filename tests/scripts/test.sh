@@ -9,6 +9,7 @@ cargo build --release -p moorline-broker -p moorline-agent
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
 # A failure in one part is no reason not to look at the others.
 failed=0
+tests/scripts/counts.sh || failed=1
 say "end to end: real processes, real OpenSSH"
 if have cargo-nextest; then
     cargo nextest run -p moorline-tests --status-level pass --final-status-level slow -E 'binary(e2e) or binary(timing)' || failed=1

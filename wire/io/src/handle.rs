@@ -1,6 +1,6 @@
 //! The machine behind a lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -45,8 +45,8 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     /// The streams that somebody holds, by a key that is never used twice: numbers are, when the
     /// agent meets another broker process.
-    slots: HashMap<u64, Slot>,
-    keys: HashMap<StreamId, u64>,
+    slots: BTreeMap<u64, Slot>,
+    keys: BTreeMap<StreamId, u64>,
     next_key: u64,
     events: VecDeque<Happened>,
 }
@@ -72,8 +72,8 @@ impl LinkHandle {
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
         let inner = Inner {
             link: Link::new(role, config, now),
-            slots: HashMap::new(),
-            keys: HashMap::new(),
+            slots: BTreeMap::new(),
+            keys: BTreeMap::new(),
             next_key: 0,
             events: VecDeque::new(),
         };

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::tokens::begins;
+
 /// The longest title that is kept.
 const TITLE_CHARS_MAX: usize = 256;
 
@@ -19,9 +21,36 @@ pub(crate) struct Modes {
     keypad_is_application: bool,
     cursor_style: Option<u16>,
     title: String,
+    margins: Margins,
+}
+
+/// Which rows scroll.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Margins {
+    #[default]
+    None,
+    /// From the one row to the other, counted from 1; avt forgets them when the rows change.
+    Set(usize, usize),
+    Unknown,
 }
 
 impl Modes {
+    /// Whether all rows scroll, of so many.
+    pub(crate) fn scrolls_as_a_whole(&self, rows: usize) -> bool {
+        match self.margins {
+            Margins::None => true,
+            Margins::Set(top, bottom) => top <= 1 && bottom == rows,
+            Margins::Unknown => false,
+        }
+    }
+
+    /// A sequence that is too long to be waited for is passed on like text, and may set margins.
+    pub(crate) fn passed_on(&mut self, text: &str) {
+        if text.starts_with(begins) {
+            self.margins = Margins::Unknown;
+        }
+    }
+
     pub(crate) fn title(&self) -> &str {
         &self.title
     }
@@ -54,6 +83,10 @@ impl Modes {
             }
         } else if let Some(style) = csi.strip_suffix(" q") {
             self.cursor_style = style.parse().ok().filter(|style| (1..=6).contains(style));
+        } else if let Some(margins) = csi.strip_suffix('r') {
+            self.margins = Margins::of(margins);
+        } else if csi == "!p" {
+            self.margins = Margins::None;
         }
     }
 
@@ -104,6 +137,17 @@ impl Modes {
             let _ = write!(restore, "\u{1b}]2;{}\u{7}", self.title);
         }
         restore
+    }
+}
+
+impl Margins {
+    fn of(parameters: &str) -> Self {
+        let numbers = parameters.split_once(';').map(|(top, bottom)| (top.parse(), bottom.parse()));
+        match numbers {
+            _ if parameters.is_empty() => Self::None,
+            Some((Ok(top), Ok(bottom))) => Self::Set(top, bottom),
+            _ => Self::Unknown,
+        }
     }
 }
 

@@ -71,6 +71,11 @@ impl Tokens {
         }
     }
 
+    /// Whether nothing has begun that is not complete.
+    pub(crate) fn is_between(&self) -> bool {
+        self.state == State::Ground && self.tail.is_empty()
+    }
+
     /// What brings another reader to where this one is: the sequence and the character that have
     /// begun and not ended. A command that is too long is given as one that means nothing, so
     /// that its rest does.
@@ -194,7 +199,7 @@ impl Tokens {
 }
 
 /// ESC, and the C1 characters DCS, SOS, CSI, ST, OSC, PM, APC.
-fn begins(character: char) -> bool {
+pub(crate) fn begins(character: char) -> bool {
     matches!(character, ESC | '\u{90}' | '\u{98}' | '\u{9b}'..='\u{9f}')
 }
 

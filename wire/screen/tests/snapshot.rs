@@ -53,51 +53,54 @@ fn bare_screen_after(bytes: &[u8]) -> Screen {
     screen
 }
 
-fn redrawn(screen: &Screen) -> Screen {
-    redrawn_on(screen, Screen::new(screen.size().0, screen.size().1))
+fn redrawn(screen: &mut Screen) -> Screen {
+    let (cols, rows) = screen.size();
+    redrawn_on(screen, Screen::new(cols, rows))
 }
 
-fn redrawn_on(screen: &Screen, mut copy: Screen) -> Screen {
+fn redrawn_on(screen: &mut Screen, mut copy: Screen) -> Screen {
     copy.feed(&screen.snapshot());
     copy
 }
 
-fn assert_same(screen: &Screen, copy: &Screen, when: &str) {
+fn assert_same(screen: &mut Screen, copy: &mut Screen, when: &str) {
     assert_eq!(copy.text(), screen.text(), "text {when}");
     assert_eq!(copy.cursor(), screen.cursor(), "cursor {when}");
     assert_eq!(copy.title(), screen.title(), "title {when}");
     // The snapshot of a copy says the same as that of its original: colours, modes, scrollback.
-    let show = |screen: &Screen| String::from_utf8_lossy(&screen.snapshot()).replace('\u{1b}', "␛");
+    let show = |screen: &mut Screen| String::from_utf8_lossy(&screen.snapshot()).replace('\u{1b}', "␛");
     assert_eq!(show(copy), show(screen), "modes or colours {when}");
 }
 
 #[test]
 fn a_snapshot_taken_at_any_byte_is_the_screen_and_goes_on_as_it_would_have() {
     for output in [EDITOR.to_owned(), format!("{EDITOR}{EDITOR_ENDS}"), PANES.to_owned(), shell()] {
-        let whole = bare_screen_after(output.as_bytes());
+        let mut whole = bare_screen_after(output.as_bytes());
         for cut in 0..=output.len() {
             let (front, back) = output.as_bytes().split_at(cut);
-            let screen = bare_screen_after(front);
-            let mut copy = redrawn_on(&screen, bare_screen_after(b""));
+            let mut screen = bare_screen_after(front);
+            let mut copy = redrawn_on(&mut screen, bare_screen_after(b""));
             assert_eq!(copy.text(), screen.text(), "text at {cut}");
             assert_eq!(copy.cursor(), screen.cursor(), "cursor at {cut}");
             copy.feed(back);
             assert_eq!(copy.text(), whole.text(), "text at the end, cut at {cut}");
-            assert_same(&whole, &copy, &format!("at the end, cut at {cut}"));
+            assert_same(&mut whole, &mut copy, &format!("at the end, cut at {cut}"));
         }
     }
 }
 
 #[test]
 fn scrollback_comes_back_and_the_screen_is_where_it_was() {
-    let screen = screen_after(shell().as_bytes());
+    let mut screen = screen_after(shell().as_bytes());
     let snapshot = String::from_utf8(screen.snapshot()).unwrap();
     assert!(snapshot.contains("line 0"), "the first line has left the screen");
-    assert_same(&screen, &redrawn(&screen), "with scrollback");
+    let mut copy = redrawn(&mut screen);
+    assert_same(&mut screen, &mut copy, "with scrollback");
     for lines in [1, 5, 9, 10, 11, 12, 25] {
         let mut screen = Screen::new(COLS, ROWS);
         (0..lines).for_each(|line| screen.feed(format!("{line}\r\n").as_bytes()));
-        assert_same(&screen, &redrawn(&screen), &format!("after {lines} lines"));
+        let mut copy = redrawn(&mut screen);
+        assert_same(&mut screen, &mut copy, &format!("after {lines} lines"));
     }
 }
 
@@ -107,7 +110,8 @@ fn a_resized_screen_is_redrawn_at_its_size() {
     screen.resize(20, 5);
     screen.feed(b"m more\x1b[2;3H");
     assert_eq!(screen.size(), (20, 5));
-    assert_same(&screen, &redrawn(&screen), "after a resize");
+    let mut copy = redrawn(&mut screen);
+    assert_same(&mut screen, &mut copy, "after a resize");
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn a_character_split_anywhere_comes_out_whole() {
     for cut in 0..text.len() {
         let mut screen = Screen::new(COLS, ROWS);
         screen.feed(&text.as_bytes()[..cut]);
-        let mut copy = redrawn(&screen);
+        let mut copy = redrawn(&mut screen);
         copy.feed(&text.as_bytes()[cut..]);
         assert_eq!(copy.text()[0], screen_after(text.as_bytes()).text()[0], "cut at {cut}");
     }
@@ -134,7 +138,7 @@ fn no_screen_makes_a_snapshot_longer_than_allowed() {
     }
     let snapshot = screen.snapshot();
     assert!(snapshot.len() <= SNAPSHOT_BYTES_MAX, "{}", snapshot.len());
-    assert_eq!(redrawn(&screen).text()[100], screen.text()[100]);
+    assert_eq!(redrawn(&mut screen).text()[100], screen.text()[100]);
 }
 
 proptest! {
@@ -148,7 +152,7 @@ proptest! {
         let output = pieces.concat();
         let cut = cut.index(output.len() + 1);
         let mut screen = screen_after(&output[..cut]);
-        let mut copy = redrawn(&screen);
+        let mut copy = redrawn(&mut screen);
         prop_assert_eq!(copy.text(), screen.text());
         screen.feed(&output[cut..]);
         copy.feed(&output[cut..]);
@@ -164,7 +168,7 @@ proptest! {
         for (output, cols, rows) in pieces {
             screen.feed(&output);
             screen.resize(cols, rows);
-            let copy = redrawn(&screen);
+            let mut copy = redrawn(&mut screen);
             prop_assert_eq!(copy.text(), screen.text());
         }
     }

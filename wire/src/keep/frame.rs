@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::stream::Raw;
 use crate::link::Violation;
-use crate::term::frame::{HostControl, HostFrame, Message, Size, ViewerFrame, ViewerRole, out_of_place};
+use crate::term::frame::{HostControl, HostFrame, Size, ViewerFrame, ViewerRole, out_of_place};
+use crate::term::parts::Parts;
 use crate::{Code, Exit, SessionId};
 
 /// The longest control message: a command, or a hello's answer, with room to spare.
@@ -184,7 +185,7 @@ impl ToKeeper {
     /// The bytes in the stream.
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Frame(viewer, frame) => of_viewer(*viewer, &frame.encode()),
+            Self::Frame(viewer, frame) => of_viewer(*viewer, &frame.parts()),
             Self::Order(order) => of_control(order),
         }
     }
@@ -207,7 +208,7 @@ impl FromKeeper {
     /// The bytes in the stream.
     pub fn encode(&self) -> Bytes {
         match self {
-            Self::Frame(viewer, frame) => of_viewer(*viewer, &frame.encode()),
+            Self::Frame(viewer, frame) => of_viewer(*viewer, &frame.parts()),
             Self::Control(control) => of_control(control),
         }
     }
@@ -226,14 +227,15 @@ impl FromKeeper {
     }
 }
 
-fn of_viewer(viewer: u64, message: &Message) -> Bytes {
-    let (kind, payload) = match message {
-        Message::Binary(bytes) => (BINARY, bytes.as_ref()),
-        Message::Text(text) => (TEXT, text.as_bytes()),
+fn of_viewer(viewer: u64, frame: &Parts<'_>) -> Bytes {
+    let (kind, head, tail) = match frame {
+        Parts::Binary { head, length, bytes } => (BINARY, &head[..*length], *bytes),
+        Parts::Text(text) => (TEXT, text.as_bytes(), [].as_slice()),
     };
-    let mut bytes = with_head(kind, 8 + payload.len());
+    let mut bytes = with_head(kind, 8 + head.len() + tail.len());
     bytes.put_u64(viewer);
-    bytes.put_slice(payload);
+    bytes.put_slice(head);
+    bytes.put_slice(tail);
     bytes.freeze()
 }
 

@@ -21,9 +21,10 @@
 //! 0x84 RESIZE  viewer u8, u32 seq, u16 cols, u16 rows, u16 xpx, u16 ypx
 //! 0x85 SIGNAL  viewer u8, u8 number                    POSIX number; INT, TERM, HUP, QUIT, KILL, USR1, USR2
 //! ```
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 
+use super::parts::Parts;
 use crate::link::Violation;
 use crate::{Code, Ending, SessionId};
 
@@ -301,27 +302,30 @@ pub enum ViewerControl {
 impl HostFrame {
     /// The message that carries this frame.
     pub fn encode(&self) -> Message {
+        self.parts().into_message()
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_> {
         match self {
-            Self::Out { offset, bytes } => with_offset(OUT, *offset, bytes),
-            Self::InAck { offset } => with_offset(IN_ACK, *offset, &[]),
-            Self::Pong { nonce, device_rtt_us, head } => {
-                let mut frame = BytesMut::with_capacity(17);
-                frame.put_u8(PONG);
-                frame.put_u32(*nonce);
-                frame.put_u32(*device_rtt_us);
-                frame.put_u64(*head);
-                Message::Binary(frame.freeze())
+            Self::Out { offset, bytes } => Parts::binary(OUT, |head| head.put_u64(*offset), bytes),
+            Self::InAck { offset } => Parts::binary(IN_ACK, |head| head.put_u64(*offset), &[]),
+            Self::Pong { nonce, device_rtt_us, head: end } => {
+                let fields = |head: &mut &mut [u8]| {
+                    head.put_u32(*nonce);
+                    head.put_u32(*device_rtt_us);
+                    head.put_u64(*end);
+                };
+                Parts::binary(PONG, fields, &[])
             }
             Self::Snap { offset, cols, rows, bytes } => {
-                let mut frame = BytesMut::with_capacity(SNAP_HEADER + bytes.len());
-                frame.put_u8(SNAP);
-                frame.put_u64(*offset);
-                frame.put_u16(*cols);
-                frame.put_u16(*rows);
-                frame.put_slice(bytes);
-                Message::Binary(frame.freeze())
+                let fields = |head: &mut &mut [u8]| {
+                    head.put_u64(*offset);
+                    head.put_u16(*cols);
+                    head.put_u16(*rows);
+                };
+                Parts::binary(SNAP, fields, bytes)
             }
-            Self::Control(control) => text(control),
+            Self::Control(control) => Parts::text(control),
         }
     }
 
@@ -362,27 +366,31 @@ impl HostFrame {
 impl ViewerFrame {
     /// The message that carries this frame.
     pub fn encode(&self) -> Message {
+        self.parts().into_message()
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_> {
         match self {
-            Self::In { offset, bytes } => with_offset(IN, *offset, bytes),
-            Self::Ack { offset } => with_offset(ACK, *offset, &[]),
+            Self::In { offset, bytes } => Parts::binary(IN, |head| head.put_u64(*offset), bytes),
+            Self::Ack { offset } => Parts::binary(ACK, |head| head.put_u64(*offset), &[]),
             Self::Ping { nonce, acked } => {
-                let mut frame = BytesMut::with_capacity(13);
-                frame.put_u8(PING);
-                frame.put_u32(*nonce);
-                frame.put_u64(*acked);
-                Message::Binary(frame.freeze())
+                let fields = |head: &mut &mut [u8]| {
+                    head.put_u32(*nonce);
+                    head.put_u64(*acked);
+                };
+                Parts::binary(PING, fields, &[])
             }
             Self::Resize { seq, size } => {
-                let mut frame = BytesMut::with_capacity(13);
-                frame.put_u8(RESIZE);
-                frame.put_u32(*seq);
-                for side in [size.cols, size.rows, size.xpx, size.ypx] {
-                    frame.put_u16(side);
-                }
-                Message::Binary(frame.freeze())
+                let fields = |head: &mut &mut [u8]| {
+                    head.put_u32(*seq);
+                    for side in [size.cols, size.rows, size.xpx, size.ypx] {
+                        head.put_u16(side);
+                    }
+                };
+                Parts::binary(RESIZE, fields, &[])
             }
-            Self::Signal { number } => Message::Binary(Bytes::copy_from_slice(&[SIGNAL, *number])),
-            Self::Control(control) => text(control),
+            Self::Signal { number } => Parts::binary(SIGNAL, |head| head.put_u8(*number), &[]),
+            Self::Control(control) => Parts::text(control),
         }
     }
 
@@ -432,18 +440,6 @@ impl ViewerFrame {
         }
         Ok(Some(Self::Control(control)))
     }
-}
-
-fn with_offset(kind: u8, offset: u64, bytes: &[u8]) -> Message {
-    let mut frame = BytesMut::with_capacity(IN_HEADER + bytes.len());
-    frame.put_u8(kind);
-    frame.put_u64(offset);
-    frame.put_slice(bytes);
-    Message::Binary(frame.freeze())
-}
-
-fn text(control: &impl Serialize) -> Message {
-    Message::Text(serde_json::to_string(control).expect("a control message has string keys only"))
 }
 
 fn control<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Violation> {

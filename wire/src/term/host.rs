@@ -28,6 +28,7 @@ mod ring;
 mod seat;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -212,7 +213,8 @@ impl Host {
             return self.close(attach.viewer, Code::PROTOCOL);
         }
         self.newest = Some(attach.viewer);
-        let mut seat = Seat::new(attach.viewer, attach.key.clone(), attach.who.clone(), attach.role, now);
+        let key = Arc::from(attach.key.as_str());
+        let mut seat = Seat::new(attach.viewer, key, attach.who.clone(), attach.role, now);
         self.replace_same_key(&attach.key);
         let refused = if attach.have.is_some_and(|have| have > self.ring.head()) {
             Some(Code::PROTOCOL)
@@ -236,7 +238,7 @@ impl Host {
 
     /// Fills in the `attached` and says where output goes on.
     fn seat_at(&mut self, seat: &mut Seat, attach: Attach) {
-        let in_next = self.input.attached(&attach.key, attach.in_next);
+        let in_next = self.input.attached(&seat.key, attach.in_next);
         let (start, at_head) = (self.ring.start(), self.ring.head());
         // Of a program that has written nothing the screen is known.
         let have = attach.have.or((at_head == 0).then_some(0)).filter(|have| *have >= start);
@@ -261,7 +263,7 @@ impl Host {
 
     /// The same tab came back before its old connection was found dead.
     fn replace_same_key(&mut self, key: &str) {
-        let same = |seat: &&Seat| seat.key == key && !seat.is_closing();
+        let same = |seat: &&Seat| *seat.key == *key && !seat.is_closing();
         if let Some(old) = self.seats.values().find(same).map(|seat| seat.id) {
             self.unseat(old);
             self.seats.remove(&old);
@@ -404,7 +406,7 @@ impl Host {
     }
 
     /// Soon, with the echo; at once where a viewer may be waiting for room.
-    fn acknowledge_input(&mut self, now: Instant, keys: &[String]) {
+    fn acknowledge_input(&mut self, now: Instant, keys: &[Arc<str>]) {
         for seat in self.seats.values_mut().filter(|seat| !seat.is_closing() && keys.contains(&seat.key)) {
             let presses = self.input.untold(&seat.key) >= u64::from(self.config.in_window) / 4;
             seat.acknowledge_input(if presses { now } else { now + IN_ACK_WAITS });

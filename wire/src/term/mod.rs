@@ -15,6 +15,7 @@
 
 pub mod frame;
 pub mod host;
+pub(crate) mod parts;
 mod quiet;
 pub mod viewer;
 

@@ -2,13 +2,14 @@
 //! It is remembered under the viewer's key, so that it survives the viewer's connections.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
 /// Where one viewer key stands.
 #[derive(Debug)]
 struct Typist {
-    key: String,
+    key: Arc<str>,
     /// Input below this came in; the next byte that counts has this offset.
     accepted: u64,
     /// Input below this is with the program.
@@ -22,7 +23,7 @@ struct Typist {
 #[derive(Debug)]
 struct OnItsWay {
     end: u64,
-    key: String,
+    key: Arc<str>,
     offset: u64,
     /// Whether the program gets it, or it was dropped unread.
     wanted: bool,
@@ -70,10 +71,10 @@ impl Input {
     /// that it could send again, and what it types now is new.
     /// One that nobody remembers starts where it says: input that was lost can be typed again, a
     /// command that ran twice cannot be undone.
-    pub(super) fn attached(&mut self, key: &str, next: u64) -> u64 {
-        let mut typist = match self.typists.iter().position(|typist| typist.key == key) {
+    pub(super) fn attached(&mut self, key: &Arc<str>, next: u64) -> u64 {
+        let mut typist = match self.typists.iter().position(|typist| typist.key == *key) {
             Some(at) => self.typists.remove(at).expect("it was just found"),
-            None => Typist { key: key.to_owned(), accepted: next, taken: next, told: next, attached: true },
+            None => Typist { key: key.clone(), accepted: next, taken: next, told: next, attached: true },
         };
         typist.attached = true;
         // What was acknowledged once is not asked for again.
@@ -92,7 +93,7 @@ impl Input {
     }
 
     /// Gives the part of the bytes that is new; nothing when all of them came before.
-    pub(super) fn accept(&mut self, key: &str, offset: u64, bytes: Bytes) -> Result<Bytes, Refused> {
+    pub(super) fn accept(&mut self, key: &Arc<str>, offset: u64, bytes: Bytes) -> Result<Bytes, Refused> {
         let bytes = self.new_part(key, offset, bytes)?;
         if self.given + bytes.len() as u64 - self.taken > WINDOWS_MAX * self.window {
             return Err(Refused::TooMuch);
@@ -103,7 +104,7 @@ impl Input {
     }
 
     /// Counts the bytes as taken, after what the same viewer typed before, but gives them to nobody.
-    pub(super) fn drop_unread(&mut self, key: &str, offset: u64, bytes: Bytes) -> Result<(), Refused> {
+    pub(super) fn drop_unread(&mut self, key: &Arc<str>, offset: u64, bytes: Bytes) -> Result<(), Refused> {
         let bytes = self.new_part(key, offset, bytes)?;
         self.note(key, bytes.len() as u64, false);
         Ok(())
@@ -123,26 +124,24 @@ impl Input {
         Ok(bytes)
     }
 
-    fn note(&mut self, key: &str, length: u64, wanted: bool) {
+    fn note(&mut self, key: &Arc<str>, length: u64, wanted: bool) {
         let end = self.given;
         let Some(typist) = self.typist(key) else { return };
         typist.accepted += length;
-        let on_its_way = OnItsWay { end, key: key.to_owned(), offset: typist.accepted, wanted };
+        let offset = typist.accepted;
         match self.on_its_way.back_mut() {
             // One entry for what a viewer typed in one go: the list grows with the viewers who
             // take turns, not with the keys that they press.
-            Some(last)
-                if last.key == key && last.wanted == wanted && last.offset + length == on_its_way.offset =>
-            {
-                last.offset = on_its_way.offset;
+            Some(last) if last.key == *key && last.wanted == wanted && last.offset + length == offset => {
+                last.offset = offset;
                 last.end = end;
             }
-            _ => self.on_its_way.push_back(on_its_way),
+            _ => self.on_its_way.push_back(OnItsWay { end, key: key.clone(), offset, wanted }),
         }
     }
 
     /// The program's side took `total` bytes in all. Gives the keys that came further.
-    pub(super) fn taken(&mut self, total: u64) -> Vec<String> {
+    pub(super) fn taken(&mut self, total: u64) -> Vec<Arc<str>> {
         self.taken = total.clamp(self.taken, self.given);
         let mut further = Vec::new();
         while let Some(first) = self.on_its_way.front() {
@@ -168,7 +167,7 @@ impl Input {
     }
 
     /// As `taken`, when nothing more was taken: what was dropped unread may have come up.
-    pub(super) fn settle(&mut self) -> Vec<String> {
+    pub(super) fn settle(&mut self) -> Vec<Arc<str>> {
         self.taken(self.taken)
     }
 
@@ -181,12 +180,12 @@ impl Input {
 
     /// How much the program has taken from that key that was not acknowledged.
     pub(super) fn untold(&self, key: &str) -> u64 {
-        let typist = self.typists.iter().find(|typist| typist.key == key);
+        let typist = self.typists.iter().find(|typist| *typist.key == *key);
         typist.map_or(0, |typist| typist.taken.saturating_sub(typist.told))
     }
 
     fn typist(&mut self, key: &str) -> Option<&mut Typist> {
-        self.typists.iter_mut().find(|typist| typist.key == key)
+        self.typists.iter_mut().find(|typist| *typist.key == *key)
     }
 
     /// Who left longest ago is forgotten first; who is attached is not.

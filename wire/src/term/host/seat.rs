@@ -1,6 +1,7 @@
 //! One attached viewer: how far it is, what waits to be sent to it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) id: ViewerId,
-    pub(super) key: String,
+    pub(super) key: Arc<str>,
     pub(super) who: String,
     pub(super) role: ViewerRole,
     pub(super) stage: Stage,
@@ -69,7 +70,7 @@ pub(super) enum Waiting {
 pub(super) struct Overloaded;
 
 impl Seat {
-    pub(super) fn new(id: ViewerId, key: String, who: String, role: ViewerRole, now: Instant) -> Self {
+    pub(super) fn new(id: ViewerId, key: Arc<str>, who: String, role: ViewerRole, now: Instant) -> Self {
         Self {
             id,
             key,
