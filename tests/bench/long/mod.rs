@@ -22,6 +22,7 @@ mod slow_line;
 mod stopped;
 mod vanished;
 
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -147,8 +148,10 @@ async fn world(stage: &Stage, kind: Kind, settings: &[(&str, &str)]) -> Result<W
 
 /// A broker as shipped, and a device of that kind behind that line.
 async fn world_behind(stage: &Stage, kind: Kind, line: Line) -> Result<(World, Relay)> {
-    let broker = Broker::start_with(stage, free_port(), &[AS_SHIPPED]).await?;
-    let relay = Relay::over(broker.address, line)?;
+    let port = free_port();
+    let relay = Relay::over((Ipv4Addr::LOCALHOST, port).into(), line)?;
+    let host = relay.address.to_string();
+    let broker = Broker::start_with(stage, port, &[AS_SHIPPED, ("http.hosts", &host)]).await?;
     let device = Device::start_with(stage, &broker, "device", kind, relay.address, &[AS_SHIPPED]).await?;
     Ok((World { device, broker }, relay))
 }
