@@ -15,7 +15,7 @@ use super::client::{Client, Got};
 use super::numbers::Numbers;
 
 /// How many sessions are opened at a time.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 2;
 
 /// A client whose task reads what comes.
 pub struct Reader {

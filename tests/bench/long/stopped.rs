@@ -12,7 +12,7 @@ use moorline_wire::link;
 use serde_json::{Value, json};
 
 use super::client::{Client, Got};
-use super::held::{self, Memory, Part, Parts, kib};
+use super::held::{self, Part, Parts, kib};
 use super::numbers::{Numbers, PROGRAM};
 use super::pause::pause;
 use super::readers::{clients, end_all};
@@ -23,6 +23,9 @@ const READERS: usize = 8;
 
 /// The SSH window of a session: half of the window of its stream.
 const SSH_WINDOW_BYTES: u64 = 128 * 1024;
+
+/// How long each reads before it stops: what a flood costs that is read is then known, too.
+const FLOOD: Duration = Duration::from_secs(6);
 
 /// How much is read afterwards, to see that nothing is missing: more than all windows together hold.
 const READ_AFTERWARDS: u64 = 4 << 20;
@@ -37,7 +40,9 @@ enum Stop {
 struct Stopped {
     broker: f64,
     agent: f64,
-    device: Value,
+    /// What the broker held for each that was still read, beyond an idle one.
+    broker_read: f64,
+    parts: Value,
     gaps: u64,
     came_back: usize,
     numbers: u64,
@@ -56,16 +61,18 @@ pub async fn measure(stage: &Stage, options: &Options, kind: Kind) -> Result<Out
     let most = |stopped: &Stopped| stopped.broker.max(stopped.agent);
     let figures = |stopped: &Stopped| {
         json!({
-            "broker_kib": stopped.broker, "agent_kib": stopped.agent, "parts": stopped.device,
+            "broker_kib": stopped.broker, "agent_kib": stopped.agent, "parts": stopped.parts,
+            "broker_kib_while_read": stopped.broker_read,
             "gaps_told": stopped.gaps, "came_back": stopped.came_back, "lines_in_order": stopped.numbers,
         })
     };
     Ok(Outcome {
         line: format!(
-            "a reader that stops for {} s costs {} KiB in the broker and {} KiB in the agent, one whose socket is \
-             not read {} and {} (<= {bound}); {} and {} gaps, everything in order",
+            "a reader that stops for {} s costs {} KiB in the broker (read: {}) and {} KiB in the agent, one whose \
+             socket is not read {} and {} (<= {bound}); {} and {} gaps told, all else in order",
             time.as_secs(),
             terminal.broker,
+            terminal.broker_read,
             terminal.agent,
             socket.broker,
             socket.agent,
@@ -90,6 +97,9 @@ async fn play(world: &World, stop: Stop, time: Duration) -> Result<Stopped> {
         numbers.take(&client.runs(PROGRAM).await?)?;
         standing.push(tokio::spawn(stand_still(client, numbers, stop, time)));
     }
+    pause(FLOOD / 2).await;
+    let read = held::parts(world);
+    pause(FLOOD / 2).await;
     let most = most_while(world, time).await;
     let (mut sessions, mut readers) = (Vec::new(), Vec::new());
     for standing in standing {
@@ -106,14 +116,15 @@ async fn play(world: &World, stop: Stop, time: Duration) -> Result<Stopped> {
         (gaps, lines, came_back) = (gaps + told, lines + count, came_back + usize::from(broken));
     }
     end_all(world, sessions, 0).await?;
-    let each = |part: Part| {
+    let each = |parts: &Parts, part: Part| {
         let of = |parts: &Parts| parts.get(&part).copied().unwrap_or_default().own;
-        kib((of(&most) - of(&before)) / READERS as f64)
+        kib((of(parts) - of(&before)) / READERS as f64)
     };
     Ok(Stopped {
-        broker: each(Part::Broker),
-        agent: each(Part::Agent),
-        device: held::each_since(&most, &before, READERS),
+        broker: each(&most, Part::Broker),
+        agent: each(&most, Part::Agent),
+        broker_read: each(&read, Part::Broker),
+        parts: held::each_since(&most, &before, READERS),
         gaps,
         came_back,
         numbers: lines,
@@ -126,7 +137,7 @@ async fn most_while(world: &World, time: Duration) -> Parts {
     let mut most = Parts::new();
     for _ in 0..time.as_secs() {
         for (part, memory) in held::parts(world) {
-            let highest = most.entry(part).or_insert_with(Memory::default);
+            let highest = most.entry(part).or_default();
             if memory.own > highest.own {
                 *highest = memory;
             }
@@ -136,33 +147,38 @@ async fn most_while(world: &World, time: Duration) -> Parts {
     most
 }
 
-/// Parses nothing for so long; a terminal's page goes on reading its socket until the window is closed.
+/// Reads the flood, then parses nothing for so long; a terminal's page goes on reading its socket until the
+/// window is closed.
 async fn stand_still(
     mut client: Client,
     mut numbers: Numbers,
     stop: Stop,
     time: Duration,
 ) -> Result<(Client, Numbers)> {
+    reads_for(&mut client, &mut numbers, FLOOD).await?;
     client.parses = false;
-    if stop == Stop::Socket {
-        pause(time).await;
-    } else {
-        let reading = async {
-            loop {
-                match client.next().await? {
-                    Got::Output(bytes) => numbers.take(&bytes)?,
-                    Got::Closed => bail!("it was closed while it stood still"),
-                    Got::Live | Got::Other => {}
-                }
-            }
-        };
-        tokio::select! {
-            ended = reading => ended?,
-            () = pause(time) => {}
-        }
+    match stop {
+        Stop::Socket => pause(time).await,
+        Stop::Terminal => reads_for(&mut client, &mut numbers, time).await?,
     }
     client.parses = true;
     Ok((client, numbers))
+}
+
+async fn reads_for(client: &mut Client, numbers: &mut Numbers, time: Duration) -> Result<()> {
+    let reading = async {
+        loop {
+            match client.next().await? {
+                Got::Output(bytes) => numbers.take(&bytes)?,
+                Got::Closed => bail!("it was closed"),
+                Got::Live | Got::Other => {}
+            }
+        }
+    };
+    tokio::select! {
+        ended = reading => ended,
+        () = pause(time) => Ok(()),
+    }
 }
 
 /// Reads on, or comes back and reads on; gives the gaps that were told, the lines that came in order, and
