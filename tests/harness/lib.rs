@@ -7,7 +7,7 @@
 //! - [`process`]: a program that is killed and reaped when its guard goes
 //! - [`broker`], [`agent`], [`sshd`]: the three programs, each on a port and in a folder of its own
 //! - [`impostor`]: a device that is not what it says, or that sends what it should not
-//! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced
+//! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced, and a slow line
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
@@ -29,7 +29,7 @@ pub mod world;
 
 pub use agent::Agent;
 pub use broker::Broker;
-pub use relay::{Plan, Relay, Slow};
+pub use relay::{Line, Plan, Relay, Slow};
 pub use sshd::Sshd;
 pub use stage::{Stage, play};
 pub use terminal::Terminal;

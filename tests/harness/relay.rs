@@ -18,6 +18,11 @@ use tokio::time::Instant;
 
 use crate::wait;
 
+mod line;
+
+pub use line::Line;
+use line::{SEGMENT, Sending};
+
 /// What becomes of one connection. The default: nothing bad.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
@@ -56,6 +61,8 @@ struct Shared {
     refusing: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
     accepted: watch::Sender<u64>,
+    /// What the network is, if it is one line.
+    line: Option<Line>,
 }
 
 /// See the module.
@@ -69,7 +76,15 @@ pub struct Relay {
 impl Relay {
     /// Listens on a port of its own and passes everything on to the target.
     pub async fn to(target: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::listening(TcpListener::bind("127.0.0.1:0").await?, target, None)
+    }
+
+    /// The same over a line of its own for each connection.
+    pub fn over(target: SocketAddr, line: Line) -> Result<Self> {
+        Self::listening(line::listen()?, target, Some(line))
+    }
+
+    fn listening(listener: TcpListener, target: SocketAddr, line: Option<Line>) -> Result<Self> {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
@@ -80,6 +95,7 @@ impl Relay {
             refusing: watch::Sender::new(false),
             cuts: watch::Sender::new(0),
             accepted: watch::Sender::new(0),
+            line,
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Ok(Self { address, shared, accepting })
@@ -173,7 +189,11 @@ async fn carry(
     mut cuts: watch::Receiver<u64>,
 ) {
     let target = *shared.target.lock().expect("no panic holds it");
-    let Ok(mut server) = TcpStream::connect(target).await else {
+    let connected = match shared.line {
+        Some(_) => line::connect(target).await,
+        None => TcpStream::connect(target).await,
+    };
+    let Ok(mut server) = connected else {
         reset(client);
         return;
     };
@@ -188,6 +208,7 @@ async fn carry(
             stalled: shared.stalled.subscribe(),
             forgotten: shared.forgotten.subscribe(),
             slow: shared.slow.subscribe(),
+            line: shared.line,
         };
         let (up, down) = (way(plan.cut_after_up), way(plan.cut_after_down));
         tokio::select! {
@@ -223,6 +244,7 @@ struct Way {
     stalled: watch::Receiver<bool>,
     forgotten: watch::Receiver<u64>,
     slow: watch::Receiver<Option<Slow>>,
+    line: Option<Line>,
 }
 
 /// How long a write of a slow network waits.
@@ -244,19 +266,24 @@ impl Way {
     }
 
     async fn pump(self, mut from: ReadHalf<'_>, to: WriteHalf<'_>) -> End {
-        let (queue, queued) = mpsc::channel::<(Instant, Bytes)>(16);
+        let (queue, queued) = mpsc::channel::<(Instant, Bytes)>(self.line.map_or(16, |line| line.segments()));
         let delay = self.plan.delay;
         let slow = self.slow.clone();
+        let mut line = self.line.map(Sending::new);
         let reader = async move {
-            let mut buffer = vec![0; 16 * 1024];
+            let mut buffer = vec![0; if line.is_some() { SEGMENT } else { 16 * 1024 }];
             loop {
+                if let Some(line) = &line {
+                    tokio::time::sleep_until(line.room_at()).await;
+                }
                 match from.read(&mut buffer).await {
                     Ok(0) => return End::Finished,
                     Err(_) => return End::Cut,
                     Ok(count) => {
                         let chunk = Bytes::copy_from_slice(&buffer[..count]);
-                        let delay = delay + wait_of(slow.borrow().as_ref());
-                        if queue.send((Instant::now() + delay, chunk)).await.is_err() {
+                        let due = line.as_mut().map_or_else(Instant::now, |line| line.arrives_at(count));
+                        let due = due + delay + wait_of(slow.borrow().as_ref());
+                        if queue.send((due, chunk)).await.is_err() {
                             return End::Cut;
                         }
                     }

@@ -2,5 +2,6 @@
 //! to themselves.
 
 mod leaks;
+mod line;
 mod quick;
 mod up;
