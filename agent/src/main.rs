@@ -54,6 +54,8 @@ fn main() -> ExitCode {
     if let Some(Command::Keep(keep)) = arguments.command.take() {
         return keep.run();
     }
+    // For little memory, not for speed. What sessions run gets them back.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
