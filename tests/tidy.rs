@@ -133,6 +133,9 @@ fn wire_and_every_machine_know_no_runtime_socket_sql_or_clock() {
         .collect();
     assert!(machines.len() >= 3, "device, session and user each decide in a state.rs");
     forbid("a state.rs is pure", &machines, &outside);
+    let access = rust("broker/src/access");
+    forbid("who may do what is decided by pure functions", &access, &outside);
+    forbid("they are told the time", &access, &["Timestamp::now", "crate::clock", "crate::store"]);
     // The policy of restarts is in supervise.rs; what it may not do is wait or ask the time by itself.
     let supervise: Vec<_> =
         rust("broker/src").into_iter().filter(|file| file.path.contains("src/supervise")).collect();

@@ -15,16 +15,19 @@ use moorline_wire::{Code, Ending};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actor::{Registry, Watchdog};
+use crate::audit::Auditor;
 use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
 use crate::http::{self, Health};
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::{SessionParts, Sessions};
 use crate::store::{self, Store};
 use crate::user::{ResumeKey, UserParts, Users};
+use crate::warden::Warden;
 
 /// Runs the broker until a signal ends it.
 pub async fn run(config: Arc<Config>) -> Result<(), Problem> {
@@ -75,6 +78,9 @@ impl App {
         let handle = server.handle();
         // Owner: `server` below, the handle that stops it.
         actix_rt::spawn(server);
+        // Owner: the system; it ends with the process, and ends what is not allowed until then.
+        actix_rt::spawn(parts.warden.clone().watch_over());
+        tell_if_nobody_can_log_in(&parts).await?;
         tell_service_manager(&[sd_notify::NotifyState::Ready]);
         tracing::info!(listen = %address, name = parts.config.name, demo = parts.config.demo, "listening");
         Ok(Self { address, parts, server: handle, _folder: folder })
@@ -102,6 +108,8 @@ impl App {
         self.parts.sessions.drain().await;
         self.parts.devices.drain().await;
         self.server.stop(true).await;
+        // A writer that is gone has told why.
+        let _ = self.parts.audit.flush().await;
         self.parts.store.close().await;
     }
 }
@@ -129,14 +137,30 @@ fn assemble(
         devices: devices.clone(),
         registry: registry.clone(),
     });
+    let identity = Identity::new(config.clone(), store.clone(), metrics.clone());
+    let audit = Auditor::start(store.clone(), config.limits.audit);
+    let warden =
+        Warden::new(config.clone(), store.clone(), identity.clone(), sessions.clone(), audit.clone());
     let users = Users::start(UserParts {
         config: config.clone(),
         metrics: metrics.clone(),
         sessions: sessions.clone(),
+        warden: warden.clone(),
+        audit: audit.clone(),
         registry,
         resume_key,
     })?;
-    Ok(http::Parts { config, store, metrics, devices, sessions, users, health: Health::default() })
+    let health = Health::default();
+    Ok(http::Parts { config, store, metrics, devices, sessions, users, identity, warden, audit, health })
+}
+
+async fn tell_if_nobody_can_log_in(parts: &http::Parts) -> Result<(), Problem> {
+    if !parts.config.demo && !parts.store.has_administrator().await? {
+        tracing::warn!(
+            "nobody can log in yet: moorline-broker init prints a link for the first administrator"
+        );
+    }
+    Ok(())
 }
 
 /// Sessions whose shells were a former process's own ended with it.

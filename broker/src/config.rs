@@ -10,9 +10,11 @@ use std::time::Duration;
 
 mod check;
 mod layers;
+mod network;
 mod value;
 
 pub use layers::{Layers, Loaded, load};
+pub use network::Network;
 pub use value::ByteSize;
 use value::{Raw, Setting};
 
@@ -87,6 +89,9 @@ settings! {
         /// Pages that may use the API and open terminals, e.g. "https://moorline.example.org".
         /// The origins of the listen address itself are always allowed.
         origins: Vec<String> = "";
+        /// Proxies in front of the broker, as addresses or networks, e.g. "10.0.0.7" or "fd00::/8". Only from them
+        /// X-Forwarded-For says where somebody comes from.
+        trusted_proxies: Vec<Network> = "";
         /// Host names (with port, if not the default one) that requests may name besides the listen address.
         hosts: Vec<String> = "";
         /// Threads that serve sockets; 0 takes one for every two cores.
@@ -114,6 +119,33 @@ pub enum EnrollMode {
     Automatic,
     /// Refused.
     Closed,
+}
+
+settings! {
+    /// How people log in. In demo mode nobody does.
+    Login in "login." {
+        /// A login that is not used for so long is over.
+        idle: Duration = "12h";
+        /// The longest that a login may last.
+        lasts: Duration = "7d";
+        /// How long an invitation to set a password can be used.
+        invitation: Duration = "24h";
+        /// So many failures of one account cost no wait; of one address, four times as many.
+        failures: usize = "5";
+        /// The wait after one failure more; each further one doubles it.
+        lockout: Duration = "1m";
+        /// The longest wait, and how long failures are remembered.
+        lockout_max: Duration = "15m";
+        /// Accounts and addresses whose failures are remembered.
+        remembered: usize = "20000";
+        /// Passwords that are hashed at once; each takes 19 MiB while it is.
+        hashes_at_once: usize = "2";
+        /// How often it is looked whether what somebody does is still allowed: a login that ended, a grant that
+        /// was taken back. What is changed here takes effect at once; what runs out, within this time.
+        check: Duration = "15s";
+        /// Takes passwords over plain HTTP from other machines, too: everybody on the way can read them.
+        allow_http: bool = "false";
+    }
 }
 
 settings! {
@@ -178,6 +210,8 @@ settings! {
         arbiter_stuck: Duration = "10s";
         /// One call to the store.
         store: Duration = "5s";
+        /// How long a password may wait for its turn to be hashed.
+        password: Duration = "5s";
         /// How long a killed session's programs have between SIGHUP and SIGKILL.
         kill_grace: Duration = "5s";
         /// How long a session's certificate is valid.
@@ -224,6 +258,14 @@ settings! {
         sockets: usize = "25000";
         /// Devices that are greeting at once; more wait their turn.
         greetings_at_once: usize = "64";
+        /// People who have an account.
+        people: usize = "10000";
+        /// Grants.
+        grants: usize = "10000";
+        /// API tokens of one person.
+        tokens_per_person: usize = "50";
+        /// Acts that the audit keeps; the oldest go.
+        audit: usize = "500000";
     }
 }
 
@@ -295,6 +337,7 @@ settings! {
     }
     http: Http;
     enroll: Enroll;
+    login: Login;
     timing: Timing;
     limits: Limits;
     keeper: Keeper;

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`app`] puts the parts together and takes them apart again; [`http`] lists
 //! every route; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
-//! device's link; [`store`] and [`secret`] keep what outlives the process. Everybody may use
+//! device's link; [`store`] and [`secret`] keep what outlives the process. [`identity`] knows who people are,
+//! [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
 //! [`config`], [`metrics`], [`clock`], [`actor`], [`supervise`] and [`problem`].
 
 use std::io::Write;
@@ -13,13 +14,17 @@ use std::sync::Arc;
 use clap::Parser;
 use moorline_wire::Code;
 
+mod access;
 mod actor;
 mod app;
+mod audit;
 mod ca;
 mod clock;
 mod config;
 mod device;
 mod http;
+mod id;
+mod identity;
 mod logging;
 mod metrics;
 mod problem;
@@ -32,6 +37,7 @@ mod supervise;
 mod testkit;
 mod token;
 mod user;
+mod warden;
 
 use config::{Layers, Loaded};
 use problem::Problem;
@@ -52,6 +58,15 @@ struct Args {
     /// Print every setting with its value and where it comes from, and stop.
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Makes a folder with settings and an install key, and prints a link with which the first
+    /// administrator sets a password.
+    Init(identity::first::Init),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +84,10 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Problem> {
     install_crypto()?;
+    if let Some(Command::Init(init)) = &args.command {
+        let told = actix_rt::System::new().block_on(identity::first::init(init))?;
+        return print(&told);
+    }
     let loaded = read_settings(&args)?;
     if args.check {
         return print(&loaded.listing());

@@ -39,6 +39,25 @@ pub enum KilledBy {
     Device,
 }
 
+/// What somebody showed that proved nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A device's signature or install key.
+    Device,
+    /// A ticket or resume token of a terminal.
+    Terminal,
+    /// A name and a password.
+    Password,
+    /// A name and a password, or an invitation, that was not even looked at: too many before it were wrong.
+    Throttled,
+    /// The cookie of a login.
+    Login,
+    /// An API token.
+    Token,
+    /// An invitation to set a password.
+    Invitation,
+}
+
 /// Makes the metrics from one list: field, kind, name, help, labels.
 macro_rules! metrics {
     ($($field:ident: $kind:ident $name:literal $help:literal [$($label:literal),*];)*) => {
@@ -264,7 +283,16 @@ impl Metrics {
     }
 
     /// Somebody could not prove who they are.
-    pub fn auth_failure(&self, kind: &'static str) {
+    pub fn auth_failure(&self, proof: Proof) {
+        let kind = match proof {
+            Proof::Device => "device",
+            Proof::Terminal => "terminal",
+            Proof::Password => "password",
+            Proof::Throttled => "throttled",
+            Proof::Login => "login",
+            Proof::Token => "token",
+            Proof::Invitation => "invitation",
+        };
         self.families.auth_failures.with_label_values(&[kind]).inc();
     }
 

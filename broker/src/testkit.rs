@@ -15,14 +15,17 @@ use moorline_wire::term::Size;
 use moorline_wire::{DeviceId, SessionId};
 
 use crate::actor::{Kind, Registry};
+use crate::audit::Auditor;
 use crate::ca::Ca;
 use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::{NewSession, SessionParts, Sessions};
 use crate::store::Store;
 use crate::user::{ResumeKey, UserParts, Users};
+use crate::warden::Warden;
 
 pub mod agent;
 pub mod browser;
@@ -48,6 +51,12 @@ pub struct Kit {
     pub sessions: Sessions,
     /// Its users.
     pub users: Users,
+    /// Its people.
+    pub identity: Identity,
+    /// What they may.
+    pub warden: Warden,
+    /// What they did.
+    pub audit: Auditor,
     folder: Rc<tempfile::TempDir>,
 }
 
@@ -96,7 +105,13 @@ impl Kit {
             devices: devices.clone(),
             registry: registry.clone(),
         });
+        let identity = Identity::new(config.clone(), store.clone(), metrics.clone());
+        let audit = Auditor::start(store.clone(), config.limits.audit);
+        let warden =
+            Warden::new(config.clone(), store.clone(), identity.clone(), sessions.clone(), audit.clone());
         let users = Users::start(UserParts {
+            warden: warden.clone(),
+            audit: audit.clone(),
             config,
             metrics: metrics.clone(),
             sessions: sessions.clone(),
@@ -104,7 +119,7 @@ impl Kit {
             resume_key: ResumeKey::load_or_create(folder.path()).unwrap(),
         });
         let users = users.unwrap();
-        Self { store, metrics, ca, registry, devices, sessions, users, folder }
+        Self { store, metrics, ca, registry, devices, sessions, users, identity, warden, audit, folder }
     }
 
     /// Replaces the install key.

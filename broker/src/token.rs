@@ -51,6 +51,11 @@ impl Hashed {
         let hash = digest(&SHA256, secret.as_bytes());
         Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
+
+    /// The hash itself, for the store.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Takes the same time wherever the first difference is.

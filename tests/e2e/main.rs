@@ -4,6 +4,7 @@
 mod breaks;
 mod endings;
 mod link;
+mod people;
 mod refusals;
 mod requests;
 mod shell;

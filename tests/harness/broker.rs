@@ -22,6 +22,8 @@ pub struct Broker {
     pub address: SocketAddr,
     /// The program.
     pub process: Process,
+    /// The cookie that requests show; outside demo mode nothing is answered without one.
+    pub cookie: Option<String>,
     http: reqwest::Client,
     command: Vec<String>,
     environment: Vec<(String, String)>,
@@ -167,7 +169,7 @@ impl Broker {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { address, process, http, command: arguments, environment })
+        Ok(Self { address, process, cookie: None, http, command: arguments, environment })
     }
 
     fn run(stage: &Stage, arguments: &[String], environment: &[(String, String)]) -> Result<Process> {
@@ -206,7 +208,19 @@ impl Broker {
 
     /// A request whose head the test makes.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method, self.url(path))
+        let request = self.http.request(method, self.url(path));
+        match &self.cookie {
+            Some(cookie) => request.header("cookie", cookie),
+            None => request,
+        }
+    }
+
+    /// Does something as somebody else: whoever has this cookie.
+    pub async fn as_whom<T>(&mut self, cookie: &str, act: impl AsyncFnOnce(&Self) -> Result<T>) -> Result<T> {
+        let before = self.cookie.replace(cookie.to_owned());
+        let done = act(self).await;
+        self.cookie = before;
+        done
     }
 
     /// Sends it.

@@ -69,12 +69,15 @@ impl Raw {
     pub async fn terminal(broker: &Broker, session: &str) -> Result<Self> {
         let path = format!("/api/v1/sessions/{session}/terminal");
         let origin = broker.origin();
-        let request = upgrade_request(
+        let mut request = upgrade_request(
             &broker.address.to_string(),
             &path,
             Some(&origin),
             moorline_wire::term::SUBPROTOCOL,
         )?;
+        if let Some(cookie) = &broker.cookie {
+            request.headers_mut().insert("cookie", HeaderValue::from_str(cookie)?);
+        }
         match Self::upgrade(broker, request).await? {
             Upgrade::Done(raw) => Ok(*raw),
             Upgrade::Refused(status, body) => bail!("the upgrade was refused: {status} {body}"),

@@ -4,8 +4,9 @@ import { codeByName, type Ending, LinkFailure } from "./link";
 
 export interface Me {
   person: string;
-  mode: string;
-  roles: string[];
+  /** `demo`: everybody who reaches the broker is this person. */
+  mode: "demo" | "login" | "token";
+  roles: Role[];
   version: string;
 }
 
@@ -25,6 +26,7 @@ export interface Device {
   host_key: "pinned" | "changed";
   fingerprints: string[];
   sessions: number;
+  tags: string[];
 }
 
 export interface SessionInfo {
@@ -59,11 +61,106 @@ export class Refusal extends Error {
   }
 }
 
+export type Role = "admin" | "operator" | "watcher";
+export type Act = "shell" | "exec" | "files" | "forward" | "watch" | "kill" | "manage";
+
+export interface Account {
+  id: string;
+  name: string;
+  roles: Role[];
+  groups: string[];
+  state: "active" | "disabled";
+  created: string;
+}
+
+export interface Grant {
+  id: string;
+  /** `person:NAME`, `group:NAME` or `role:ROLE`. */
+  who: string;
+  acts: Act[];
+  devices: string;
+  logins: string;
+  until: string | null;
+  created: string;
+  created_by: string;
+}
+
+export interface Login {
+  id: string;
+  this: boolean;
+  created: string;
+  seen: string;
+  address: string;
+  agent: string;
+}
+
+export interface Token {
+  id: string;
+  person: string;
+  label: string;
+  scopes: (Act | "admin")[];
+  created: string;
+  expires: string;
+  used: string | null;
+}
+
+export interface AuditEntry {
+  seq: number;
+  at: string;
+  who: string;
+  what: string;
+  on: string;
+  from: string;
+  outcome: string;
+  request_id: string;
+}
+
+/** Hears of every answer that says no. */
+let refused: (refusal: Refusal) => void = () => {};
+
+/** `hear` is told of every answer that says no, before whoever asked is. */
+export function onRefusal(hear: (refusal: Refusal) => void): void {
+  refused = hear;
+}
+
 /** How long the broker may take for an answer before the page says that it cannot be reached. */
 const ANSWER_WITHIN_MS = 10_000;
 
 export const api = {
   me: () => ask<Me>("GET", "me"),
+  logIn: (name: string, password: string) =>
+    ask<{ person: string }>("POST", "login", { name, password }),
+  logOut: () => ask<{ done: boolean }>("POST", "logout"),
+  invitation: (secret: string) => ask<{ person: string | null }>("POST", "invitation", { secret }),
+  accept: (secret: string, name: string | undefined, password: string) =>
+    ask<{ person: string }>("POST", "invitation/accept", { secret, name, password }),
+  logins: () => ask<{ logins: Login[] }>("GET", "me/logins").then((answer) => answer.logins),
+  endLogin: (id: string) => ask<{ done: boolean }>("DELETE", `me/logins/${id}`),
+  changePassword: (old: string, fresh: string) =>
+    ask<{ person: string }>("POST", "me/password", { old, new: fresh }),
+  tokens: () => ask<{ tokens: Token[] }>("GET", "tokens").then((answer) => answer.tokens),
+  addToken: (token: Pick<Token, "label" | "scopes" | "expires">) =>
+    ask<Token & { secret: string }>("POST", "tokens", token),
+  endToken: (id: string) => ask<{ done: boolean }>("DELETE", `tokens/${id}`),
+  people: () => ask<{ people: Account[] }>("GET", "people").then((answer) => answer.people),
+  addPerson: (person: Pick<Account, "name" | "roles" | "groups">) =>
+    ask<Account & { invitation: string }>("POST", "people", person),
+  changePerson: (id: string, change: { disabled?: boolean; roles?: Role[]; groups?: string[] }) =>
+    ask<Account>("PATCH", `people/${id}`, change),
+  invitePerson: (id: string) =>
+    ask<{ invitation: string }>("POST", `people/${id}/invitations`, {}).then(
+      (answer) => answer.invitation,
+    ),
+  removePerson: (id: string) => ask<{ done: boolean }>("DELETE", `people/${id}`),
+  grants: () => ask<{ grants: Grant[] }>("GET", "grants").then((answer) => answer.grants),
+  addGrant: (grant: Pick<Grant, "who" | "acts" | "devices" | "logins">) =>
+    ask<Grant>("POST", "grants", grant),
+  removeGrant: (id: string) => ask<{ done: boolean }>("DELETE", `grants/${id}`),
+  audit: (before: number | null) =>
+    ask<{ entries: AuditEntry[]; next: number | null }>(
+      "GET",
+      before === null ? "audit" : `audit?before=${before}`,
+    ),
   devices: () => ask<{ devices: Device[] }>("GET", "devices").then((answer) => answer.devices),
   device: (id: string) => ask<Device>("GET", `devices/${id}`),
   acceptHostKeys: (id: string) => ask<Device>("PATCH", `devices/${id}`, { accept_host_keys: true }),
@@ -112,9 +209,11 @@ async function ask<Answer>(method: string, path: string, body?: unknown): Promis
   const answer = await response.json().catch(() => null);
   if (response.ok && answer !== null) return answer as Answer;
   const { code, message, request_id } = (answer ?? {}) as Record<string, string | undefined>;
-  throw new Refusal(
+  const refusal = new Refusal(
     code ?? "internal",
     message ?? `The broker answered with ${response.status} and no explanation.`,
     request_id ?? response.headers.get("X-Request-Id"),
   );
+  refused(refusal);
+  throw refusal;
 }

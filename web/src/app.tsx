@@ -1,17 +1,34 @@
+import { AccountPage } from "./pages/account";
+import { AuditPage } from "./pages/audit";
 import { DevicesPage } from "./pages/devices";
+import { GrantsPage } from "./pages/grants";
 import { HomePage } from "./pages/home";
+import { LoginPage } from "./pages/login";
 import { NowherePage } from "./pages/nowhere";
+import { PeoplePage } from "./pages/people";
 import { TerminalPage } from "./pages/terminal";
+import { WelcomePage } from "./pages/welcome";
+import { mustLogIn } from "./state/account";
 import { route, visit } from "./state/router";
 
 /** Which page the address shows. A visit is a page of its own: going to the same address opens it anew. */
 export function App() {
   const at = route.value;
+  if (at.page === "welcome") return <WelcomePage key={visit.value} />;
+  if (mustLogIn.value !== null) return <LoginPage why={mustLogIn.value} />;
   switch (at.page) {
     case "home":
       return <HomePage key={visit.value} />;
     case "devices":
       return <DevicesPage key={visit.value} />;
+    case "account":
+      return <AccountPage key={visit.value} />;
+    case "people":
+      return <PeoplePage key={visit.value} />;
+    case "grants":
+      return <GrantsPage key={visit.value} />;
+    case "audit":
+      return <AuditPage key={visit.value} />;
     case "open":
       return <TerminalPage key={visit.value} target={{ device: at.device }} />;
     case "session":

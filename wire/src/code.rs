@@ -66,6 +66,7 @@ codes! {
     TOO_LARGE = 4413, "too_large", 413, "A message was larger than allowed.", "Send less at once.";
     BAD_REQUEST = 4414, "bad_request", 400, "The request is not well formed.", "See /api/v1/openapi.json for what is expected.";
     MEDIA_TYPE = 4415, "media_type", 415, "The body of the request is not JSON.", "Send it with Content-Type: application/json.";
+    LOGIN_REFUSED = 4416, "login_refused", 401, "The name or the password is not right.", "Check both and try again; after some failures there is a wait.";
     HOST = 4421, "host", 421, "The request names a host that is not this broker.", "Use the broker's own address, or add the name to http.hosts.";
     LIMIT = 4429, "limit", 429, "A limit is reached.", "End something that is no longer needed, or try again later.";
     EXITED = 4430, "exited", 200, "The shell exited.", "Open a new session.";

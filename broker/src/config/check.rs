@@ -14,6 +14,7 @@ pub(super) fn relations(loaded: &Loaded) -> Result<(), String> {
         }
     }
     sessions(loaded)?;
+    logins(loaded)?;
     bounds(loaded)
 }
 
@@ -48,6 +49,26 @@ fn sessions(loaded: &Loaded) -> Result<(), String> {
             loaded.told("limits.window"),
             loaded.told("keeper.ring")
         ));
+    }
+    Ok(())
+}
+
+/// How long logins last, and how often they are looked at.
+fn logins(loaded: &Loaded) -> Result<(), String> {
+    let login = &loaded.config.login;
+    let ordered = [
+        ("login.lockout", login.lockout, "login.lockout_max", login.lockout_max),
+        ("login.check", login.check, "login.idle", login.idle),
+        ("login.idle", login.idle, "login.lasts", login.lasts),
+    ];
+    for (lower_key, lower, upper_key, upper) in ordered {
+        if lower > upper {
+            let (lower, upper) = (loaded.told(lower_key), loaded.told(upper_key));
+            return Err(format!("{lower} must not be more than {upper}."));
+        }
+    }
+    if login.check > Duration::from_secs(60) {
+        return Err(format!("{} must not be more than 1m.", loaded.told("login.check")));
     }
     Ok(())
 }
@@ -94,7 +115,7 @@ fn bounds(loaded: &Loaded) -> Result<(), String> {
     let config = &loaded.config;
     // A zero in these sections is a wait that is over at once, or a thing that never fits.
     let (timing, limits, keeper) = (config.timing.shown(), config.limits.shown(), config.keeper.shown());
-    for (key, value) in timing.into_iter().chain(limits).chain(keeper) {
+    for (key, value) in timing.into_iter().chain(limits).chain(keeper).chain(config.login.shown()) {
         if !MAY_BE_NOTHING.contains(&key) && matches!(value.as_str(), "0" | "\"0s\"" | "\"0B\"") {
             return Err(format!("{} must be more than nothing.", loaded.told(key)));
         }

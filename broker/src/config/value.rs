@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::network::Network;
 use super::{EnrollMode, LogFormat, Overflow};
 
 /// A value as a layer gave it.
@@ -152,6 +153,21 @@ impl Setting for Vec<String> {
 
     fn show(&self) -> String {
         toml::Value::from(self.clone()).to_string()
+    }
+}
+
+impl Setting for Vec<Network> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Vec::<String>::from_text(text)?.iter().map(|part| part.parse()).collect()
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        Vec::<String>::read(raw)?.iter().map(|part| part.parse()).collect()
+    }
+
+    fn show(&self) -> String {
+        let shown: Vec<String> = self.iter().map(ToString::to_string).collect();
+        shown.show()
     }
 }
 

@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use super::DeviceParts;
 use crate::clock;
 use crate::config::EnrollMode;
+use crate::metrics::Proof;
 use crate::problem::Problem;
 use crate::socket::{Incoming, Outgoing, SocketEnds};
 use crate::store::{DeviceRow, DeviceSeen};
@@ -238,6 +239,7 @@ async fn enroll(
         offered_host_keys: None,
         enrolled: now,
         last_seen: Some(now),
+        tags: Vec::new(),
     };
     parts.store.enroll(&row).await?;
     info!(device = %hello.device, "device enrolled, host keys pinned");
@@ -285,7 +287,7 @@ pub async fn refuse(parts: &DeviceParts, ends: &SocketEnds, problem: &Problem, p
     warn!(%peer, code = %problem.code, cause = problem.chain(), "device refused");
     parts.metrics.refused(problem.code);
     if matches!(problem.code, Code::BAD_SIGNATURE | Code::NOT_ENROLLED) {
-        parts.metrics.auth_failure("device");
+        parts.metrics.auth_failure(Proof::Device);
     }
     let refused = Message::Refused(refusal(problem)).encode();
     // Two messages into a channel that held one: there is room, or nobody reads.

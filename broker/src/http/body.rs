@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Parts;
 use crate::clock;
+use crate::id::{GrantId, LoginId, PersonId, TokenId};
 use crate::problem::Problem;
 
 /// The body of a request as JSON, within its limits of size and time.
@@ -98,9 +99,15 @@ impl Named for DeviceId {
     const UNKNOWN: Code = Code::UNKNOWN_DEVICE;
 }
 
-impl Named for SessionId {
-    const UNKNOWN: Code = Code::UNKNOWN;
+macro_rules! unknown {
+    ($($name:ident),*) => {$(
+        impl Named for $name {
+            const UNKNOWN: Code = Code::UNKNOWN;
+        }
+    )*};
 }
+
+unknown!(SessionId, PersonId, LoginId, TokenId, GrantId);
 
 impl<T: Named> FromRequest for Id<T> {
     type Error = Problem;

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::answer::ErrorBody;
+use super::audit::audit;
 use super::body::{Body, Id};
 use super::route::Person;
-use super::sessions::audit;
+use crate::access::{Right, Tag};
 use crate::device::{DeviceState, Presence};
 use crate::problem::Problem;
 use crate::store::DeviceRow;
@@ -46,8 +47,10 @@ pub(super) struct Device {
     /// Of the host keys that wait to be accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     offered_fingerprints: Vec<String>,
-    /// How many sessions on it are not over.
+    /// How many sessions on it are not over, of those that you may see.
     sessions: usize,
+    /// What administrators call it, for grants.
+    tags: Vec<String>,
 }
 
 /// All devices.
@@ -64,7 +67,12 @@ pub(super) struct DeviceChange {
     name: Option<String>,
     /// `true` pins the host keys that the device showed last.
     accept_host_keys: Option<bool>,
+    /// The tags that it has from now on, each 1 to 64 of a-z, 0-9 and ._:/=-.
+    tags: Option<Vec<String>>,
 }
+
+/// More tags no device needs.
+const TAGS_MAX: usize = 64;
 
 /// What was forgotten.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -74,12 +82,16 @@ pub(super) struct Forgotten {
 
 /// Every device, by name.
 #[utoipa::path(get, path = "/api/v1/devices", responses((status = 200, body = DeviceList), (status = 401, body = ErrorBody)))]
-pub(super) async fn list(parts: Data<Parts>) -> Result<Json<DeviceList>, Problem> {
-    let rows = parts.store.devices().await?;
+pub(super) async fn list(parts: Data<Parts>, person: Person) -> Result<Json<DeviceList>, Problem> {
+    let theirs = parts.warden.view(&person.caller.subject).await?;
+    let mut rows = parts.store.devices().await?;
+    rows.retain(|row| theirs.sees(&row.id));
     let states = parts.devices.states().await;
     let mut sessions: HashMap<DeviceId, usize> = HashMap::new();
-    for session in parts.sessions.live().await {
-        *sessions.entry(session.device).or_default() += 1;
+    for session in
+        parts.sessions.live().await.iter().filter(|session| theirs.has(Right::See, &(*session).into()))
+    {
+        *sessions.entry(session.device.clone()).or_default() += 1;
     }
     let of_row = |row: DeviceRow| {
         let (state, sessions) = (states.get(&row.id), sessions.get(&row.id).copied().unwrap_or(0));
@@ -91,11 +103,15 @@ pub(super) async fn list(parts: Data<Parts>) -> Result<Json<DeviceList>, Problem
 /// One device.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", params(("id" = String, Path)),
     responses((status = 200, body = Device), (status = 404, body = ErrorBody)))]
-pub(super) async fn show(parts: Data<Parts>, Id(id): Id<DeviceId>) -> Result<Json<Device>, Problem> {
-    one(&parts, &id).await.map(Json)
+pub(super) async fn show(
+    parts: Data<Parts>,
+    person: Person,
+    Id(id): Id<DeviceId>,
+) -> Result<Json<Device>, Problem> {
+    one(&parts, &person, &id).await.map(Json)
 }
 
-/// Renames a device, or accepts its new host keys.
+/// Renames a device; for administrators: accepts its new host keys, sets its tags.
 #[utoipa::path(patch, path = "/api/v1/devices/{id}", params(("id" = String, Path)), request_body = DeviceChange,
     responses((status = 200, body = Device), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn change(
@@ -105,7 +121,11 @@ pub(super) async fn change(
     Id(id): Id<DeviceId>,
     Body(change): Body<DeviceChange>,
 ) -> Result<Json<Device>, Problem> {
-    one(&parts, &id).await?;
+    one(&parts, &person, &id).await?;
+    // Who may manage a device may not decide by its tags who else may, nor whom the broker trusts.
+    if (change.accept_host_keys.is_some() || change.tags.is_some()) && !person.caller.subject.administers() {
+        return Err(Problem::new(Code::POLICY));
+    }
     if let Some(name) = &change.name {
         let outcome = match printable(name) {
             Ok(name) => parts.store.rename(&id, name).await,
@@ -125,7 +145,16 @@ pub(super) async fn change(
         audit(&req, &person, "host_keys_accept", id.as_str(), &outcome);
         outcome?;
     }
-    one(&parts, &id).await.map(Json)
+    if let Some(tags) = &change.tags {
+        let outcome = match tags_of(tags) {
+            Ok(tags) => parts.store.tag(&id, &tags).await,
+            Err(problem) => Err(problem),
+        };
+        audit(&req, &person, "device_tag", id.as_str(), &outcome);
+        parts.identity.changed();
+        outcome?;
+    }
+    one(&parts, &person, &id).await.map(Json)
 }
 
 /// Forgets a device and ends its link. It may come back with the install key.
@@ -155,10 +184,12 @@ pub(super) async fn forget(
     Ok(Json(Forgotten { forgotten: true }))
 }
 
-async fn one(parts: &Parts, id: &DeviceId) -> Result<Device, Problem> {
+async fn one(parts: &Parts, person: &Person, id: &DeviceId) -> Result<Device, Problem> {
     let row = parts.store.device(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE))?;
+    let theirs = parts.warden.view_of(&person.caller.subject, id).await?;
     let states = parts.devices.states().await;
-    let sessions = parts.sessions.live().await.into_iter().filter(|session| session.device == *id).count();
+    let here = parts.sessions.live().await.into_iter().filter(|session| session.device == *id);
+    let sessions = here.filter(|session| theirs.has(Right::See, &session.into())).count();
     Ok(device(row, states.get(id), sessions))
 }
 
@@ -170,6 +201,25 @@ fn printable(name: &str) -> Result<&str, Problem> {
             .saying("This is no name for a device. Give 1 to 64 printable characters."));
     }
     Ok(name)
+}
+
+fn tags_of(tags: &[String]) -> Result<Vec<Tag>, Problem> {
+    let bad = |why: String| Problem::new(Code::BAD_REQUEST).saying(why);
+    if tags.len() > TAGS_MAX {
+        return Err(bad(format!("These are too many tags. Give at most {TAGS_MAX}.")));
+    }
+    let mut tags: Vec<Tag> = tags
+        .iter()
+        .map(|tag| {
+            tag.parse().map_err(|_| {
+                bad("This is no tag. Give 1 to 64 of a-z, 0-9 and ._:/=- with a letter or digit first."
+                    .to_owned())
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    tags.sort_unstable();
+    tags.dedup();
+    Ok(tags)
 }
 
 fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Device {
@@ -194,6 +244,7 @@ fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Devic
             .filter_map(|line| fingerprint(line))
             .collect(),
         sessions,
+        tags: row.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
     }
 }
 

@@ -5,7 +5,7 @@
 //! security headers, errors as JSON, and how long it took.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -44,6 +44,8 @@ const SECURITY: [(&str, &str); 7] = [
 pub(super) struct Allowed {
     hosts: HashSet<String>,
     origins: HashSet<String>,
+    /// Hosts that are reached over https, as a proxy in front of the broker speaks it.
+    https: HashSet<String>,
     /// Listening on every address: each of them, written as a number, is this broker. A page of
     /// another site cannot pretend one: rebinding needs a name.
     any_address: bool,
@@ -63,7 +65,13 @@ impl Allowed {
         let origins =
             own.iter().map(|host| format!("http://{host}")).chain(config.http.origins.iter().map(lower));
         let hosts = own.iter().cloned().chain(config.http.hosts.iter().map(lower));
+        let https = config.http.origins.iter().map(lower).filter_map(|origin| {
+            // The default port is left out of a Host header.
+            let host = origin.strip_prefix("https://")?;
+            Some(host.strip_suffix(":443").unwrap_or(host).to_owned())
+        });
         Self {
+            https: https.collect(),
             origins: origins.collect(),
             hosts: hosts.chain(config.http.origins.iter().filter_map(of_origin)).collect(),
             any_address: listen.ip().is_unspecified(),
@@ -74,6 +82,19 @@ impl Allowed {
     fn host(&self, host: &str) -> bool {
         let numeric = || host.parse::<SocketAddr>().is_ok_and(|address| address.port() == self.port);
         self.hosts.contains(&host.to_ascii_lowercase()) || (self.any_address && numeric())
+    }
+
+    /// Whether that host is reached over https.
+    pub(super) fn is_https(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        self.https.contains(host.strip_suffix(":443").unwrap_or(&host))
+    }
+
+    /// Whether that host is this machine and nothing else: what is sent to it passes no network.
+    pub(super) fn is_own_machine(&self, host: &str) -> bool {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        name == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
     }
 
     /// An origin is compared as it is: a browser writes it in one way only.
@@ -124,6 +145,9 @@ fn admit(req: &ServiceRequest) -> Result<(), Problem> {
     }
     let upgrades = headers.contains_key(header::UPGRADE);
     let unsafe_method = !matches!(*req.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if upgrades && req.path().starts_with("/api/") {
+        require_origin(headers)?;
+    }
     if upgrades || unsafe_method {
         from_own_page(headers, host, allowed)?;
         if parts.health.is_draining() {
@@ -163,8 +187,8 @@ fn from_own_page(headers: &HeaderMap, host: &str, allowed: &Allowed) -> Result<(
 }
 
 /// A terminal needs an `Origin`: every browser sends it, and only browsers open terminals here.
-pub(super) fn require_origin(headers: &HeaderMap) -> Result<(), Problem> {
-    // That it is one of ours was checked in `from_own_page`.
+fn require_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    // That it is one of ours is checked in `from_own_page`.
     if headers.contains_key(header::ORIGIN) { Ok(()) } else { Err(Problem::new(Code::ORIGIN)) }
 }
 

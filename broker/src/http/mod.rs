@@ -5,7 +5,9 @@
 //! - `guard`: what every request passes first (host, origin, sizes) and every answer last (headers)
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
-//! - `probe`, `me`, `devices`, `sessions`, `sockets`, `assets`, `openapi`: the handlers
+//! - `cookie`, `peer`: the cookie of a login, and where a request comes from
+//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `sessions`, `sockets`, `assets`,
+//!   `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,34 +19,45 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use moorline_wire::Code;
 
+use crate::access::{Act, Right};
 use crate::actor::Watchdog;
+use crate::audit::Auditor;
 use crate::config::Config;
 use crate::device::Devices;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::Sessions;
 use crate::socket;
 use crate::store::Store;
 use crate::user::Users;
+use crate::warden::Warden;
 
 mod answer;
 mod assets;
+mod audit;
 mod body;
+mod cookie;
 mod devices;
 mod faults;
+mod grants;
 mod guard;
+mod login;
 mod me;
 mod openapi;
+mod peer;
+mod people;
 mod probe;
 mod route;
 mod sessions;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use guard::Allowed;
 use route::Routes;
-use route::Who::{Anyone, Local, Person, Program};
+use route::Who::{Admin, Anyone, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice};
 
 /// Every route of the broker, and who may call it.
 fn routes(r: &mut Routes) {
@@ -53,19 +66,46 @@ fn routes(r: &mut Routes) {
     r.at("/metrics").get(Local, probe::metrics);
     r.at("/api/v1/openapi.json").get(Anyone, openapi::document);
 
+    // How one comes to be logged in.
+    r.at("/api/v1/login").post(Anyone, login::log_in);
+    r.at("/api/v1/invitation").post(Anyone, login::invitation);
+    r.at("/api/v1/invitation/accept").post(Anyone, login::accept);
+
+    // What is one's own.
+    r.at("/api/v1/logout").post(Login, login::log_out);
     r.at("/api/v1/me").get(Person, me::show);
+    r.at("/api/v1/me/logins").get(Login, login::logins);
+    r.at("/api/v1/me/logins/{id}").delete(Login, login::end_login);
+    r.at("/api/v1/me/password").post(Login, login::change_password);
+    r.at("/api/v1/tokens").get(Login, tokens::list).post(Login, tokens::create);
+    r.at("/api/v1/tokens/{id}").delete(Login, tokens::end);
+
+    r.at("/api/v1/people").get(Admin, people::list).post(Admin, people::create);
+    r.at("/api/v1/people/{id}")
+        .get(Admin, people::show)
+        .patch(Admin, people::change)
+        .delete(Admin, people::remove);
+    r.at("/api/v1/people/{id}/invitations").post(Admin, people::invite);
+    r.at("/api/v1/grants").get(Admin, grants::list).post(Admin, grants::create);
+    r.at("/api/v1/grants/{id}").delete(Admin, grants::remove);
+    r.at("/api/v1/access").get(Admin, grants::explain);
+    r.at("/api/v1/audit").get(Admin, audit::list);
+
+    // Lists hold what one may see; a new session is asked for by what is in its body.
     r.at("/api/v1/devices").get(Person, devices::list);
     r.at("/api/v1/devices/{id}")
-        .get(Person, devices::show)
-        .patch(Person, devices::change)
-        .delete(Person, devices::forget);
+        .get(SeesDevice, devices::show)
+        .patch(OnDevice(Act::Manage), devices::change)
+        .delete(OnDevice(Act::Manage), devices::forget);
     r.at("/api/v1/sessions")
         .get(Person, sessions::list)
         .post(Person, sessions::create)
         .delete(Person, sessions::kill_many);
-    r.at("/api/v1/sessions/{id}").get(Person, sessions::show).delete(Person, sessions::kill);
-    r.at("/api/v1/sessions/{id}/tickets").post(Person, sessions::ticket);
-    r.at("/api/v1/sessions/{id}/terminal").get(Person, sockets::terminal);
+    r.at("/api/v1/sessions/{id}")
+        .get(OnSession(Right::See), sessions::show)
+        .delete(OnSession(Right::Kill), sessions::kill);
+    r.at("/api/v1/sessions/{id}/tickets").post(OnSession(Right::Watch), sessions::ticket);
+    r.at("/api/v1/sessions/{id}/terminal").get(OnSession(Right::Watch), sockets::terminal);
 
     if faults::allowed() {
         r.at("/api/v1/test/panic/{id}").post(Local, faults::panic);
@@ -74,11 +114,15 @@ fn routes(r: &mut Routes) {
     // An agent proves who it is in its greeting, inside the socket.
     r.at("/agent/v1/link").get(Program, sockets::link);
 
-    for page in ["/", "/devices", "/s/{id}", "/d/{id}"] {
+    for page in PAGES {
         r.at(page).get(Anyone, assets::page).head(Anyone, assets::page);
     }
     r.at("/{file:.+}").get(Anyone, assets::file).head(Anyone, assets::file);
 }
+
+/// Addresses that show the page of the web build; what stands on it, it asks the API for.
+const PAGES: [&str; 9] =
+    ["/", "/devices", "/account", "/people", "/grants", "/audit", "/welcome", "/s/{id}", "/d/{id}"];
 
 /// How long a peer may take to close after we did. It owes us nothing any more.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
@@ -98,6 +142,12 @@ pub struct Parts {
     pub sessions: Sessions,
     /// The browser terminals.
     pub users: Users,
+    /// Who people are.
+    pub identity: Identity,
+    /// What they may.
+    pub warden: Warden,
+    /// What they did.
+    pub audit: Auditor,
     /// Whether the broker is stopping.
     pub health: Health,
 }

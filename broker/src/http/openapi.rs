@@ -3,7 +3,7 @@
 use actix_web::web::Json;
 use utoipa::OpenApi;
 
-use super::{devices, me, probe, sessions, sockets};
+use super::{audit, devices, grants, login, me, people, probe, sessions, sockets, tokens};
 
 /// Every route but the pages; a test compares it with the route table.
 #[derive(OpenApi)]
@@ -14,7 +14,28 @@ use super::{devices, me, probe, sessions, sockets};
         probe::readyz,
         probe::metrics,
         document,
+        login::log_in,
+        login::log_out,
+        login::invitation,
+        login::accept,
+        login::logins,
+        login::end_login,
+        login::change_password,
         me::show,
+        tokens::list,
+        tokens::create,
+        tokens::end,
+        people::list,
+        people::show,
+        people::create,
+        people::change,
+        people::remove,
+        people::invite,
+        grants::list,
+        grants::create,
+        grants::remove,
+        grants::explain,
+        audit::list,
         devices::list,
         devices::show,
         devices::change,

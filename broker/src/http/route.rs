@@ -4,32 +4,49 @@ use std::future::{Ready, ready};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest, Resource, Responder, Route, web};
 use moorline_wire::Code;
 
-use super::Parts;
+use super::body::Named;
+use super::peer::is_proxied;
+use super::{Parts, cookie};
+use crate::access::{Act, Right};
+use crate::identity::{Caller, Pass};
 use crate::problem::Problem;
 
-/// Who may call a route.
+/// Who may call a route: asked before its handler is, also for the device or session that its path names. One
+/// that somebody may not see is answered as one that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Who {
     /// Everybody who reaches the broker: nothing that would need a login is told.
     Anyone,
     /// Programs on the broker's own machine; in demo mode there are no others.
     Local,
-    /// Somebody who is logged in.
+    /// Whoever is logged in. The handler gives what is theirs to see, and asks for what its body names.
     Person,
+    /// Whoever is logged in by a browser: nothing that an API token could do.
+    Login,
+    /// Administrators.
+    Admin,
+    /// Who may see the device.
+    SeesDevice,
+    /// Who may do this with the device.
+    OnDevice(Act),
+    /// Who has this right to the session.
+    OnSession(Right),
     /// A program that proves who it is by other means than a login.
     Program,
 }
 
-/// Who is logged in: handlers of routes for a [`Who::Person`] take it as an argument.
+/// Who is logged in: handlers of routes for those who are logged in take it as an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Person {
     /// The name of the account.
     pub(super) name: String,
+    /// What they may, and with what they came.
+    pub(super) caller: Caller,
 }
 
 impl FromRequest for Person {
@@ -120,7 +137,7 @@ async fn check(
     let admitted = match who {
         Who::Anyone | Who::Program => Ok(()),
         Who::Local => local(&req),
-        Who::Person => person(&req).map(|person| drop(req.extensions_mut().insert(person))),
+        _ => admit(who, &req).await.map(|person| drop(req.extensions_mut().insert(person))),
     };
     match admitted {
         Ok(()) => next.call(req).await.map(ServiceResponse::map_into_boxed_body),
@@ -130,21 +147,58 @@ async fn check(
 }
 
 fn local(req: &ServiceRequest) -> Result<(), Problem> {
-    if req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+    let own = req.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    if own && !is_proxied(req.headers()) {
         return Ok(());
     }
     Err(Problem::new(Code::POLICY)
         .saying("Metrics are told on the broker's own machine only. Ask for them there."))
 }
 
-/// Who is logged in. Demo mode has one administrator; otherwise there are no accounts yet.
-fn person(req: &ServiceRequest) -> Result<Person, Problem> {
-    let demo = req.app_data::<web::Data<Parts>>().is_some_and(|parts| parts.config.demo);
-    if demo {
-        return Ok(Person { name: super::me::DEMO.to_owned() });
+/// Who is logged in, if they may call the route.
+async fn admit(who: Who, req: &ServiceRequest) -> Result<Person, Problem> {
+    let parts = req.app_data::<web::Data<Parts>>().ok_or_else(|| Problem::new(Code::INTERNAL))?;
+    let caller = caller(parts, req).await?;
+    let (subject, policy) = (&caller.subject, || Problem::new(Code::POLICY));
+    match who {
+        Who::Login if matches!(caller.pass, Pass::Token(..)) => {
+            return Err(policy().saying("An API token cannot do this. Log in with a browser."));
+        }
+        Who::Admin if !subject.administers() => return Err(policy()),
+        Who::SeesDevice => parts.warden.device(subject, &named(req)?, None).await.map(drop)?,
+        Who::OnDevice(act) => parts.warden.device(subject, &named(req)?, Some(act)).await.map(drop)?,
+        Who::OnSession(right) => parts.warden.session(subject, &named(req)?, right).await?,
+        Who::Anyone | Who::Local | Who::Program | Who::Person | Who::Login | Who::Admin => {}
     }
-    Err(Problem::new(Code::LOGIN_EXPIRED).saying(
-        "No login is set up on this broker, so nobody can use it yet. Start it with --set demo=true on a loopback \
-         address to try it.",
-    ))
+    Ok(Person { name: subject.name.clone(), caller })
+}
+
+/// What the path names; what is not even of an id's form is as unknown as any other.
+fn named<T: Named>(req: &ServiceRequest) -> Result<T, Problem> {
+    let id = req.match_info().get("id").and_then(|text| text.parse().ok());
+    id.ok_or_else(|| Problem::new(T::UNKNOWN))
+}
+
+/// Who is logged in: by an API token, if one is shown, or else by the cookie of a browser.
+async fn caller(parts: &Parts, req: &ServiceRequest) -> Result<Caller, Problem> {
+    if parts.config.demo {
+        return Ok(Caller::demo());
+    }
+    // A proxy in front may have a password of its own, which browsers then send along: that is not for us.
+    let header = req.headers().get(header::AUTHORIZATION).and_then(|header| header.to_str().ok());
+    if let Some(token) = header.and_then(|text| text.strip_prefix("Bearer ")) {
+        return parts.identity.of_token(token).await;
+    }
+    if let Some(cookie) = cookie::shown_by(req) {
+        return parts.identity.of_cookie(&cookie).await;
+    }
+    let nobody = Problem::new(Code::LOGIN_EXPIRED);
+    Err(if parts.store.has_administrator().await? {
+        nobody.saying("Nobody is logged in here. Log in to go on.")
+    } else {
+        nobody.saying(
+            "No login is set up on this broker, so nobody can use it yet. Run moorline-broker init --dir DIR on its \
+             machine and open the link that it prints.",
+        )
+    })
 }

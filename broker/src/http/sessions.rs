@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Json};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use moorline_wire::term::Size;
 use moorline_wire::term::frame::Step;
 use moorline_wire::{Code, DeviceId, Ending, SessionId};
@@ -12,13 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::answer::ErrorBody;
+use super::audit::audit;
 use super::body::{Body, Id, Query};
-use super::guard::RequestId;
 use super::route::Person;
+use crate::access::{Right, is_login};
 use crate::metrics::KilledBy;
 use crate::problem::Problem;
 use crate::session::{Keeping, NewSession, SessionState, SessionView, StepTime};
 use crate::store::{House, SessionFilter, SessionRow, SessionsOf};
+use crate::warden::{Facts, kind_of};
 
 /// A list is not longer than this: beyond it, nobody reads.
 const LISTED_MAX: u32 = 500;
@@ -172,23 +174,28 @@ pub(super) struct KilledMany {
     responses((status = 200, body = SessionList), (status = 400, body = ErrorBody)))]
 pub(super) async fn list(
     parts: Data<Parts>,
+    person: Person,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<SessionList>, Problem> {
+    let theirs = parts.warden.view(&person.caller.subject).await?;
     // What the actors know is told by them, also of those that have just ended and whose ending is
     // only being written down; the rest by the store.
     let views = parts.sessions.known().await;
     let told: HashSet<SessionId> = views.iter().map(|view| view.id.clone()).collect();
+    let seen = |facts: Facts| theirs.has(Right::See, &facts);
     let wanted = |view: &SessionView| {
         let of_device = query.device.as_ref().is_none_or(|device| *device == view.device);
         let ended = view.state == SessionState::Ended;
         of_device && (query.state == Wanted::All || ended == (query.state == Wanted::Ended))
     };
-    let mut sessions: Vec<Session> = views.into_iter().filter(|view| wanted(view)).map(of_view).collect();
+    let views = views.into_iter().filter(|view| wanted(view) && seen(view.into()));
+    let mut sessions: Vec<Session> = views.map(of_view).collect();
     if query.state != Wanted::Live {
         let state = if query.state == Wanted::Ended { SessionsOf::Ended } else { SessionsOf::All };
         let filter = SessionFilter { state, device: query.device.clone(), count_max: LISTED_MAX };
         let rows = parts.store.sessions(filter).await?;
-        sessions.extend(rows.into_iter().filter(|row| !told.contains(&row.id)).map(of_row));
+        let rows = rows.into_iter().filter(|row| !told.contains(&row.id) && seen(row.into()));
+        sessions.extend(rows.map(of_row));
     }
     sessions.sort_by(|a, b| (&b.started, &a.id).cmp(&(&a.started, &b.id)));
     Ok(Json(SessionList { sessions }))
@@ -233,9 +240,10 @@ async fn created(parts: &Parts, person: &Person, wish: SessionWish) -> Result<Cr
     if wish.command.as_deref().is_some_and(|command| command.is_empty() || command.contains('\0')) {
         return Err(bad("This is no command. Give one without NUL, or none for a shell."));
     }
+    let login = allowed_login(parts, person, &wish).await?;
     let new = NewSession {
         device: wish.device,
-        login: wish.login,
+        login: Some(login),
         size: Size { cols: wish.cols, rows: wish.rows, xpx: 0, ypx: 0 },
         command: wish.command,
         person: person.name.clone(),
@@ -245,9 +253,19 @@ async fn created(parts: &Parts, person: &Person, wish: SessionWish) -> Result<Cr
     Ok(Created { id: id.into(), ticket })
 }
 
-fn is_login(login: &str) -> bool {
-    let plain = |c: char| !c.is_control() && !c.is_whitespace() && c != ':' && c != '/';
-    (1..=64).contains(&login.len()) && !login.starts_with('-') && login.chars().all(plain)
+/// As whom, if they may: what was decided for one login is not left to the device to name another.
+async fn allowed_login(parts: &Parts, person: &Person, wish: &SessionWish) -> Result<String, Problem> {
+    let subject = &person.caller.subject;
+    let device = parts.warden.device(subject, &wish.device, None).await?;
+    let login = wish.login.clone().unwrap_or(device.login);
+    let act = kind_of(wish.command.as_deref());
+    let view = parts.warden.view_of(subject, &device.id).await?;
+    if view.decide(act, &device.id, Some(&login)).is_allowed() {
+        return Ok(login);
+    }
+    let what = if wish.command.is_some() { "run a command" } else { "open a shell" };
+    Err(Problem::new(Code::POLICY)
+        .saying(format!("You may not {what} as {login} on this device. Ask an administrator for access.")))
 }
 
 /// A ticket to attach again: from another tab, or after the resume token was lost.
@@ -325,11 +343,13 @@ pub(super) async fn kill_many(
         (None, Some(_)) => KilledBy::Device,
     };
     let reason = readable(query.reason.as_deref())?;
+    let theirs = parts.warden.view(&person.caller.subject).await?;
     let mut killed = 0;
     for session in parts.sessions.live().await {
         let of_user = query.user.as_ref().is_none_or(|user| *user == session.person);
         let on_device = query.device.as_ref().is_none_or(|device| *device == session.device);
-        if !(of_user && on_device) {
+        // Those that they may not end are passed over, and not told of.
+        if !(of_user && on_device && theirs.has(Right::Kill, &(&session).into())) {
             continue;
         }
         let outcome = parts.sessions.kill(&session.id, &person.name, reason).await;
@@ -402,18 +422,4 @@ fn of_row(row: SessionRow) -> Session {
 /// RFC 3339 with as many digits always, so that the texts sort as the times do.
 fn time(at: jiff::Timestamp) -> String {
     format!("{at:.6}")
-}
-
-/// The trace of a security-relevant act: who, what, on what, from where, with what outcome.
-pub(super) fn audit<T>(
-    req: &HttpRequest,
-    person: &Person,
-    what: &'static str,
-    on: &str,
-    outcome: &Result<T, Problem>,
-) {
-    let request_id = req.extensions().get::<RequestId>().map(|id| id.0.clone());
-    let from = req.peer_addr().map(|peer| peer.ip().to_string());
-    let outcome = outcome.as_ref().map_or_else(|problem| problem.code.name(), |_| "done");
-    tracing::info!(target: "audit", who = person.name, what, on, from, outcome, request_id);
 }

@@ -7,9 +7,10 @@ use moorline_wire::{Code, SessionId};
 use super::Parts;
 use super::answer::ErrorBody;
 use super::body::Id;
-use super::guard::{RequestId, require_origin};
+use super::guard::RequestId;
+use super::peer;
 use super::route::Person;
-use super::sessions;
+use crate::identity::Use;
 use crate::problem::Problem;
 use crate::socket::{self, SocketKind};
 use crate::user::Visitor;
@@ -24,9 +25,8 @@ pub(super) async fn terminal(
     person: Person,
     Id(session): Id<SessionId>,
 ) -> Result<HttpResponse, Problem> {
-    require_origin(req.headers())?;
-    // Whether it is over is told on the socket, with its ending; here only that there is such a one.
-    sessions::one(&parts, &session).await?;
+    // Whether it is over is told on the socket, with its ending.
+    let standing = parts.warden.standing(&person.caller.pass, &session, Use::Works).await?;
     let timing = &parts.config.timing;
     let kind = SocketKind {
         protocol: moorline_wire::term::SUBPROTOCOL,
@@ -36,7 +36,15 @@ pub(super) async fn terminal(
     };
     let (answer, ends) = socket::upgrade(&req, payload, kind)?;
     let request_id = req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    parts.users.accept(ends, session, Visitor { person: person.name, peer: req.peer_addr(), request_id });
+    let visitor = Visitor {
+        person: person.name,
+        peer: req.peer_addr(),
+        address: peer::address(&req, &parts),
+        request_id,
+        pass: person.caller.pass,
+        standing,
+    };
+    parts.users.accept(ends, session, visitor);
     Ok(answer)
 }
 

@@ -20,8 +20,12 @@ use crate::config::{Config, Http, Timing};
 use crate::metrics::Metrics;
 use crate::store::{FILE, House, SessionRow, Store};
 
+mod administration;
+mod logins;
+mod matrix;
 mod pages;
 mod refusals;
+mod staff;
 
 /// An unknown, but well-formed session.
 const NO_SESSION: &str = "s-aaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -133,6 +137,28 @@ impl Broker {
         all.extend_from_slice(headers);
         self.send("GET", path, &all, "").await
     }
+
+    /// The same, but only the head of the answer is waited for: a socket that opens does not end.
+    async fn upgrade_head(&self, path: &str, protocol: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-protocol: {protocol}\r\n",
+            self.host()
+        );
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        let mut stream = TcpStream::connect(self.app.address).await.unwrap();
+        stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let reading = async {
+            let has_head = |bytes: &[u8]| bytes.windows(4).any(|four| four == b"\r\n\r\n");
+            while !has_head(&bytes) && stream.read_buf(&mut bytes).await.unwrap_or(0) > 0 {}
+        };
+        clock::within(Duration::from_secs(5), "test", reading).await.unwrap();
+        Answer::parse(&bytes)
+    }
 }
 
 /// The whole answer, or everything until the other side closes; neither within 5 s fails the test.
@@ -157,7 +183,14 @@ fn is_whole(bytes: &[u8]) -> bool {
 
 /// The path of a pattern with an unknown id in it.
 fn path_of(pattern: &str) -> String {
-    let id = if pattern.contains("devices") { NO_DEVICE } else { NO_SESSION };
+    let kinds = [
+        ("devices", NO_DEVICE),
+        ("people", "p-aaaaaaaaaaaaaaaa"),
+        ("grants", "g-aaaaaaaaaaaaaaaa"),
+        ("tokens", "t-aaaaaaaaaaaaaaaa"),
+        ("logins", "l-aaaaaaaaaaaaaaaa"),
+    ];
+    let id = kinds.iter().find(|(kind, _)| pattern.contains(kind)).map_or(NO_SESSION, |(_, id)| id);
     pattern.replace("{id}", id).replace("{file:.+}", "nothing.js")
 }
 
@@ -185,7 +218,7 @@ fn the_openapi_document_has_every_route_but_the_pages_and_no_other() {
             described.push(format!("{} {path}", method.to_uppercase()));
         }
     }
-    let of_pages = |pattern: &str| ["/", "/devices", "/s/{id}", "/d/{id}", "/{file:.+}"].contains(&pattern);
+    let of_pages = |pattern: &str| super::PAGES.contains(&pattern) || pattern == "/{file:.+}";
     let routes = Routes::listed().lines.into_iter().filter(|(_, pattern, _)| !of_pages(pattern));
     let mut routed: Vec<String> = routes.map(|(method, pattern, _)| format!("{method} {pattern}")).collect();
     described.sort();
@@ -194,26 +227,37 @@ fn the_openapi_document_has_every_route_but_the_pages_and_no_other() {
 }
 
 #[test]
-fn whatever_is_not_a_probe_a_page_or_a_socket_of_agents_is_for_persons() {
+fn whatever_is_not_a_probe_a_page_a_login_or_a_socket_of_agents_is_for_persons() {
+    let ways_in = ["/api/v1/login", "/api/v1/invitation", "/api/v1/invitation/accept"];
     for (method, pattern, who) in Routes::listed().lines {
         let api = pattern.starts_with("/api/v1/") && pattern != "/api/v1/openapi.json";
-        assert_eq!(who == Who::Person, api, "{method} {pattern}");
+        let way_in = ways_in.contains(&pattern);
+        assert_eq!(is_for_persons(who), api && !way_in, "{method} {pattern}");
         let reads = method == Method::GET || method == Method::HEAD;
-        assert!(reads || who == Who::Person, "{method} {pattern} changes something without a person");
+        assert!(
+            reads || way_in || is_for_persons(who),
+            "{method} {pattern} changes something without a person"
+        );
     }
+}
+
+fn is_for_persons(who: Who) -> bool {
+    !matches!(who, Who::Anyone | Who::Local | Who::Program)
 }
 
 #[actix_web::test]
 async fn outside_demo_mode_nobody_is_let_in_and_told_why() {
     let broker = Broker::start_with(|config| config.demo = false).await;
     for (method, pattern, who) in Routes::listed().lines {
-        if who != Who::Person {
+        if !is_for_persons(who) {
             continue;
         }
         let answer = broker.json(method.as_str(), &path_of(pattern), json!({})).await;
         answer.refuses(Code::LOGIN_EXPIRED);
         assert!(answer.json()["message"].as_str().unwrap().contains("No login is set up"), "{answer:?}");
     }
+    let login = json!({ "name": "demo", "password": "correct horse battery" });
+    broker.json("POST", "/api/v1/login", login).await.refuses(Code::LOGIN_REFUSED);
     assert_eq!(broker.get("/livez").await.status, 200);
 }
 

@@ -4,7 +4,9 @@ use moorline_wire::{Code, DeviceId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::person::{unwords, words};
 use super::{Store, micros, timestamp, undecodable};
+use crate::access::Tag;
 use crate::problem::Problem;
 
 /// A device that the broker knows.
@@ -32,6 +34,8 @@ pub struct DeviceRow {
     pub enrolled: jiff::Timestamp,
     /// When it last greeted.
     pub last_seen: Option<jiff::Timestamp>,
+    /// What administrators call it, for grants. Enrolling does not change them.
+    pub tags: Vec<Tag>,
 }
 
 /// What a greeting told about a device that is known.
@@ -178,6 +182,21 @@ impl Store {
         }
     }
 
+    /// Gives a device these tags and no others.
+    pub async fn tag(&self, id: &DeviceId, tags: &[Tag]) -> Result<(), Problem> {
+        let call = async {
+            sqlx::query("UPDATE devices SET tags = $2 WHERE id = $1")
+                .bind(id.as_str())
+                .bind(words(tags.iter().map(Tag::as_str)))
+                .execute(&self.pool)
+                .await
+        };
+        match self.written("tag", call).await?.rows_affected() {
+            0 => Err(Problem::new(Code::UNKNOWN_DEVICE)),
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets a device; its sessions' rows stay. `false`: there was none.
     pub async fn forget(&self, id: &DeviceId) -> Result<bool, Problem> {
         let call = async {
@@ -218,5 +237,6 @@ fn device_of(row: &SqliteRow) -> Result<DeviceRow, sqlx::Error> {
             .try_get::<Option<i64>, _>("last_seen_us")?
             .map(|at| timestamp("last_seen_us", at))
             .transpose()?,
+        tags: unwords(row, "tags")?,
     })
 }

@@ -18,10 +18,18 @@ use crate::config::Timing;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 
+mod audit;
 mod device;
+mod grant;
+mod login;
+mod person;
 mod session;
 
+pub use audit::{AuditFilter, AuditRow};
 pub use device::{DeviceRow, DeviceSeen};
+pub use grant::GrantRow;
+pub use login::{LoginRow, TokenRow};
+pub use person::{Invited, PersonRow, PersonState};
 pub use session::{House, SessionFilter, SessionRow, SessionsOf};
 
 /// The file of the store inside `data_dir`.

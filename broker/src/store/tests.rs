@@ -26,6 +26,7 @@ fn device(id: &str) -> DeviceRow {
         offered_host_keys: None,
         enrolled: at(0),
         last_seen: None,
+        tags: Vec::new(),
     }
 }
 

@@ -8,8 +8,10 @@ use moorline_wire::{Code, Ending, SessionId};
 
 use super::Kit;
 use super::agent::{Raw, socket};
+use crate::identity::Pass;
 use crate::socket::{Incoming, Outgoing};
 use crate::user::Visitor;
+use crate::warden::Standing;
 
 /// One browser tab.
 pub struct Browser {
@@ -26,8 +28,20 @@ pub struct Browser {
 impl Browser {
     /// A socket that has said nothing yet.
     pub fn open(kit: &Kit, session: &SessionId, person: &str) -> Self {
+        let visitor = Visitor {
+            person: person.to_owned(),
+            peer: None,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            request_id: "r-1".into(),
+            pass: Pass::Demo,
+            standing: Standing { drives: true, kills: true },
+        };
+        Self::visit(kit, session, visitor)
+    }
+
+    /// The socket of somebody in particular.
+    pub fn visit(kit: &Kit, session: &SessionId, visitor: Visitor) -> Self {
         let (ends, raw) = socket();
-        let visitor = Visitor { person: person.to_owned(), peer: None, request_id: "r-1".into() };
         kit.users.accept(ends, session.clone(), visitor);
         Self { raw, key: "tab-1".into(), in_next: 0, have: 0, output: Vec::new() }
     }

@@ -6,20 +6,24 @@
 //! the session says goes from the session into the socket directly.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{Actor, ActorContext, AsyncContext, Context};
-use moorline_wire::term::frame::HostFrame;
+use moorline_wire::term::frame::{HostFrame, ViewerRole};
 use moorline_wire::term::{HostControl, Message, ViewerFrame};
 use moorline_wire::{Code, SessionId};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use super::bounds::{ONLY_WATCHES, expulsion, note};
 use super::resume::{ChainId, Given, Secret};
 use super::state::{Greeting, Input, Output, Shown, User};
 use super::tickets::Grant;
 use super::{Shared, Visitor};
 use crate::clock::{Deadline, now, wall};
+use crate::identity::Pass;
+use crate::metrics::Proof;
 use crate::problem::Problem;
 use crate::session::{Hello, Joining};
 use crate::socket::{Incoming, Outgoing, SocketEnds};
@@ -36,6 +40,8 @@ pub struct UserConnection {
     outgoing: mpsc::Sender<Outgoing>,
     /// Where the browser's frames go, and which resume token it was given.
     attached: Option<(mpsc::Sender<ViewerFrame>, Given)>,
+    /// They typed since it was last looked whether they may be here.
+    typed: Arc<AtomicBool>,
     deadline: Deadline,
 }
 
@@ -51,6 +57,7 @@ impl UserConnection {
             incoming: Some(ends.incoming),
             outgoing: ends.outgoing,
             attached: None,
+            typed: Arc::default(),
             deadline: Deadline::default(),
         }
     }
@@ -85,11 +92,20 @@ impl UserConnection {
     }
 
     fn say(&self, control: HostControl) {
-        let message = match HostFrame::Control(control).encode() {
-            Message::Binary(bytes) => Outgoing::Binary(bytes),
-            Message::Text(text) => Outgoing::Text(text),
-        };
-        let _ = self.outgoing.try_send(message);
+        let _ = self.outgoing.try_send(told(control));
+    }
+
+    /// Sends them away as soon as they may not be here any more. In demo mode everybody may.
+    fn watch_over(&self, ctx: &mut Context<Self>) {
+        let Visitor { pass, standing, .. } = self.visitor.clone();
+        if pass == Pass::Demo {
+            return;
+        }
+        let (shared, session, typed) = (self.shared.clone(), self.session.clone(), self.typed.clone());
+        let expulsion = expulsion(shared, session, pass, standing, typed);
+        ctx.spawn(expulsion.into_actor(self).map(|(code, text), user, ctx| {
+            user.happened(Input::Expelled(code, text), ctx);
+        }));
     }
 
     fn listen_for_hello(&mut self, ctx: &mut Context<Self>) {
@@ -118,7 +134,10 @@ impl UserConnection {
         if matches!(greeting.shown, Shown::Resume(_)) {
             self.shared.parts.metrics.session_resumed("browser");
         }
-        let Greeting { have, viewer, in_next, size, role, .. } = greeting;
+        let Greeting { have, viewer, in_next, size, mut role, .. } = greeting;
+        if !self.visitor.standing.drives {
+            role = Some(ViewerRole::Watcher);
+        }
         let hello = Hello { have, viewer, in_next, size, role };
         let (shared, session) = (self.shared.clone(), self.session.clone());
         let (who, outgoing) = (self.visitor.person.clone(), self.outgoing.clone());
@@ -157,7 +176,7 @@ impl UserConnection {
     }
 
     fn refusal(&self, problem: Problem) -> Input {
-        self.shared.parts.metrics.auth_failure("terminal");
+        self.shared.parts.metrics.auth_failure(Proof::Terminal);
         warn!(session = %self.session, peer = ?self.visitor.peer, code = %problem.code, "attach refused");
         Input::Refused(problem.code, problem.text)
     }
@@ -168,7 +187,8 @@ impl UserConnection {
         else {
             return;
         };
-        let shared = self.shared.clone();
+        let (shared, session, visitor) = (self.shared.clone(), self.session.clone(), self.visitor.clone());
+        let (typed, outgoing) = (self.typed.clone(), self.outgoing.clone());
         let carrying = async move {
             let mut first = true;
             loop {
@@ -188,6 +208,12 @@ impl UserConnection {
                     Ok(None) => continue,
                     Err(code) => return (Input::Violated(code), Some(incoming)),
                 };
+                if !visitor.standing.allows(&frame) {
+                    // Whoever does not read what they are told does not hear of it.
+                    let _ = outgoing.try_send(told(HostControl::Notice { text: ONLY_WATCHES.to_owned() }));
+                    continue;
+                }
+                note(&frame, &typed, &shared, &session, &visitor);
                 if frames.send(frame).await.is_err() {
                     return (Input::SessionGone, Some(incoming));
                 }
@@ -219,6 +245,13 @@ impl UserConnection {
     }
 }
 
+fn told(control: HostControl) -> Outgoing {
+    match HostFrame::Control(control).encode() {
+        Message::Binary(bytes) => Outgoing::Binary(bytes),
+        Message::Text(text) => Outgoing::Text(text),
+    }
+}
+
 /// `Ok(None)`: a message that this version ignores.
 fn decode(message: Incoming) -> Result<Option<ViewerFrame>, Code> {
     let message = match message {
@@ -233,6 +266,7 @@ impl Actor for UserConnection {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.listen_for_hello(ctx);
+        self.watch_over(ctx);
         self.drive(ctx);
     }
 }

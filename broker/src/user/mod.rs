@@ -1,11 +1,12 @@
 //! Users: the browsers' terminal sockets.
 //!
 //! [`Users`] is the handle, and the only way in. Behind it: `tickets` knows who may attach for the
-//! first time and `resume` who may come back, `actor` serves one socket, `state` holds its decisions. A connection that failed is not started
+//! first time and `resume` who may come back, `actor` serves one socket and `bounds` holds what its person may
+//! do there, `state` holds its decisions. A connection that failed is not started
 //! anew from here: its socket is gone with it, and the browser comes back by itself, to a session
 //! that noticed nothing but a viewer who left.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Context;
@@ -14,19 +15,23 @@ use moorline_wire::SessionId;
 use tracing::error;
 
 use crate::actor::{Birth, Kind, Registry, spawn};
+use crate::audit::Auditor;
 use crate::clock::now;
 use crate::config::Config;
+use crate::identity::Pass;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::Sessions;
 use crate::socket::SocketEnds;
 use crate::supervise::Cause;
 use crate::token::Token;
+use crate::warden::{Standing, Warden};
 use actor::UserConnection;
 use resume::{ProcessId, Resumes};
 use tickets::{Grant, Tickets};
 
 mod actor;
+mod bounds;
 mod resume;
 mod state;
 #[cfg(test)]
@@ -44,6 +49,10 @@ pub struct UserParts {
     pub metrics: Metrics,
     /// The way to the sessions.
     pub sessions: Sessions,
+    /// Knows whether they may still be here.
+    pub warden: Warden,
+    /// Where it is kept who ended a session from its terminal.
+    pub audit: Auditor,
     /// Where actors are listed.
     pub registry: Registry,
     /// What resume tokens are signed with.
@@ -57,8 +66,14 @@ pub struct Visitor {
     pub person: String,
     /// From where.
     pub peer: Option<SocketAddr>,
+    /// From where, as the audit has it: behind a proxy, not the proxy.
+    pub address: IpAddr,
     /// The request that became the socket.
     pub request_id: String,
+    /// With what they came; the socket lasts no longer than that is worth something.
+    pub pass: Pass,
+    /// What they may do in the terminal.
+    pub standing: Standing,
 }
 
 /// The browser terminals: the only way to them. Cheap to clone.

@@ -55,6 +55,8 @@ pub enum Input {
     Violated(Code),
     /// The session is gone without a word.
     SessionGone,
+    /// They may not be here any more, or not as they were.
+    Expelled(Code, String),
     /// The socket is gone.
     SocketGone,
 }
@@ -110,6 +112,7 @@ impl User {
         match (self.phase, input) {
             (Phase::Over, _) => {}
             (_, Input::SocketGone) => self.stop(),
+            (_, Input::Expelled(code, text)) => self.refuse(code, text),
             (Phase::WaitingForHello { .. }, Input::Said(said)) => self.said(said),
             (Phase::Joining, Input::Joined) => {
                 self.phase = Phase::Attached;
@@ -333,6 +336,20 @@ mod tests {
     fn waiting_taken(user: &mut User) -> User {
         let now = Instant::now();
         std::mem::replace(user, User::new(now, Duration::from_secs(5), String::new()))
+    }
+
+    #[test]
+    fn who_may_not_be_here_any_more_is_told_why_at_every_point() {
+        let (waiting, _) = user();
+        let (mut joining, _) = user();
+        joining.handle(hello(Some("t"), None, "v"));
+        outputs(&mut joining);
+        for mut user in [waiting, joining, attached()] {
+            user.handle(Input::Expelled(Code::LOGIN_EXPIRED, "Your login is over.".into()));
+            assert_eq!(closed_with(&outputs(&mut user)), Code::LOGIN_EXPIRED);
+            user.handle(Input::Expelled(Code::POLICY, String::new()));
+            assert_eq!(outputs(&mut user), []);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import { logOut, me } from "../state/account";
 import { nextTheme, type ThemeChoice, themeChoice } from "../state/preferences";
 import { addressOf } from "../state/router";
 import { Icon } from "./icon";
@@ -20,6 +21,9 @@ export function Bar(props: {
       <div class="bar-middle">{props.banner ?? props.children}</div>
       <div class="bar-buttons">
         {props.buttons}
+        {me.value?.mode === "login" && (
+          <BarButton icon="leave" words={`Log out ${me.value.person}`} act={() => void logOut()} />
+        )}
         <ThemeButton choice={themeChoice.value} />
       </div>
     </header>

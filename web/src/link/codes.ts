@@ -122,6 +122,13 @@ export const CODES: readonly CodeInfo[] = [
     remedy: "Send it with Content-Type: application/json.",
   },
   {
+    number: 4416,
+    name: "login_refused",
+    status: 401,
+    sentence: "The name or the password is not right.",
+    remedy: "Check both and try again; after some failures there is a wait.",
+  },
+  {
     number: 4421,
     name: "host",
     status: 421,

@@ -4,6 +4,7 @@ import { api, type Device, type SessionInfo } from "../api";
 import { Bar } from "../components/bar";
 import { DeviceTable } from "../components/device-table";
 import { NoDevice } from "../components/no-device";
+import { Places } from "../components/places";
 import { QuestionDialog } from "../components/question";
 import { devices, liveSessions, refreshDevices, unreachable, watchDevices } from "../state/devices";
 import { now } from "../state/now";
@@ -35,7 +36,9 @@ export function DevicesPage() {
   const found = devices.value;
   return (
     <>
-      <Bar />
+      <Bar>
+        <Places />
+      </Bar>
       <main class="page">
         <h1>Devices</h1>
         <p class="said" role="status">

@@ -7,6 +7,10 @@ test("each address shows its page", () => {
   assert.deepEqual(routeOf("/"), { page: "home" });
   assert.deepEqual(routeOf("/devices"), { page: "devices" });
   assert.deepEqual(routeOf("/devices/"), { page: "devices" });
+  for (const page of ["account", "people", "grants", "audit", "welcome"]) {
+    assert.deepEqual(routeOf(`/${page}`), { page });
+    assert.deepEqual(routeOf(`/${page}/x`), { page: "nowhere" });
+  }
   assert.deepEqual(routeOf("/d/d-abc234"), { page: "open", device: "d-abc234" });
   assert.deepEqual(routeOf("/s/s-abc234"), { page: "session", session: "s-abc234" });
 });

@@ -5,10 +5,17 @@ import { computed, signal } from "@preact/signals";
 export type Route =
   | { page: "home" }
   | { page: "devices" }
+  /** What is one's own: logins, tokens, the password. */
+  | { page: "account" }
+  | { page: "people" }
+  | { page: "grants" }
+  | { page: "audit" }
   /** A new session on this device. */
   | { page: "open"; device: string }
   /** A session that exists already. */
   | { page: "session"; session: string }
+  /** A link with which somebody sets a password. */
+  | { page: "welcome" }
   | { page: "nowhere" };
 
 /** The route of a path; a trailing slash makes no difference. */
@@ -17,6 +24,7 @@ export function routeOf(path: string): Route {
   const [first, second] = parts;
   if (first === undefined) return { page: "home" };
   if (first === "devices" && parts.length === 1) return { page: "devices" };
+  if (parts.length === 1 && isPlace(first)) return { page: first };
   if (parts.length === 2 && second !== undefined && /^[a-z0-9-]+$/.test(second)) {
     if (first === "d") return { page: "open", device: second };
     if (first === "s") return { page: "session", session: second };
@@ -24,9 +32,16 @@ export function routeOf(path: string): Route {
   return { page: "nowhere" };
 }
 
+const PLACES = ["account", "people", "grants", "audit", "welcome"] as const;
+
+function isPlace(name: string): name is (typeof PLACES)[number] {
+  return PLACES.some((place) => place === name);
+}
+
 /** The address of a route, with the query kept (`?renderer=` stays across pages). */
 export const addressOf = {
   devices: () => `/devices${location.search}`,
+  place: (page: "account" | "people" | "grants" | "audit") => `/${page}${location.search}`,
   open: (device: string) => `/d/${device}${location.search}`,
   session: (session: string) => `/s/${session}${location.search}`,
 };

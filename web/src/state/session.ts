@@ -12,6 +12,7 @@ import {
   openTerminalLink,
   type TerminalLink,
 } from "../link";
+import { lostLogin, me } from "./account";
 import { addressOf, rename } from "./router";
 import { amount } from "./time";
 import { failureOf, type StateName, stateOf } from "./words";
@@ -83,18 +84,23 @@ export class Session {
   /** Opens it; may be called again after a refusal. */
   async open(target: Target): Promise<void> {
     this.stage.value = { is: "asking" };
-    void api.me().then(
-      ({ person }) => {
-        this.person.value = person;
-      },
-      () => {}, // Only a word depends on it.
-    );
+    void this.askWho();
     try {
       if ("device" in target) await this.openNew(target.device);
       else await this.openOld(target.session);
     } catch (error) {
       this.stage.value = { is: "refused", failure: failureFrom(error) };
     }
+  }
+
+  /** Only a word depends on who it is; that nobody is logged in any more, the page hears from the answer. */
+  private askWho(): Promise<void> {
+    return api.me().then(
+      ({ person }) => {
+        this.person.value = person;
+      },
+      () => {},
+    );
   }
 
   typed(data: string | Uint8Array): void {
@@ -208,6 +214,13 @@ export class Session {
     // The link knows the name from the first answer on, and a device may be away before.
     const deviceName = status.deviceName || this.deviceName.value;
     this.status.value = { ...status, deviceName };
+    if (status.phase === "failed" && status.failure?.code === "login_expired") {
+      lostLogin(status.failure.text);
+      return;
+    }
+    // A browser is not told why a socket was refused: whether it was for want of a login, the API says.
+    const again = status.phase === "reconnecting" && status.attempt !== before?.attempt;
+    if (again && me.value?.mode === "login") void this.askWho();
     if (status.deviceName !== "") this.deviceName.value = status.deviceName;
     if (status.login !== "") this.login.value = status.login;
     if (status.phase === "live" && before?.phase !== "live") this.tellIfPlain();

@@ -1,0 +1,82 @@
+//! The audit: every act that matters for security, in the log at once and then in the store.
+//!
+//! What is done is not held up by the store: rows wait in a queue, in their order. What the queue cannot
+//! take, or the store does not, is in the log alone; the log says so.
+
+use moorline_wire::Code;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::problem::Problem;
+use crate::store::{AuditRow, Store};
+
+/// Rows that wait for the store. A store that does not answer for that long is a failure of its own.
+const WAITING_MAX: usize = 4096;
+
+/// After so many rows it is looked whether there are too many.
+const BOUND_EVERY: u32 = 1000;
+
+/// Takes acts. Cheap to clone.
+#[derive(Clone)]
+pub struct Auditor {
+    waiting: mpsc::Sender<Waiting>,
+}
+
+enum Waiting {
+    Row(Box<AuditRow>),
+    Flush(oneshot::Sender<()>),
+}
+
+impl Auditor {
+    /// Starts the writer on the current thread; it ends with the last clone.
+    pub fn start(store: Store, count_max: usize) -> Self {
+        let (waiting, rows) = mpsc::channel(WAITING_MAX);
+        // Owner: the senders, which are in `Auditor`: without one, it has nothing to do any more.
+        actix_rt::spawn(write(rows, store, count_max));
+        Self { waiting }
+    }
+
+    /// Keeps an act.
+    pub fn record(&self, row: AuditRow) {
+        tracing::info!(
+            target: "audit",
+            who = row.who,
+            what = row.what,
+            on = row.target,
+            from = row.address,
+            outcome = row.outcome,
+            request_id = row.request_id
+        );
+        if self.waiting.try_send(Waiting::Row(Box::new(row))).is_err() {
+            tracing::error!("an act of the audit is in this log alone: the store takes none");
+        }
+    }
+
+    /// Waits until all that came before is in the store.
+    pub async fn flush(&self) -> Result<(), Problem> {
+        let (done, flushed) = oneshot::channel();
+        let gone = || Problem::new(Code::INTERNAL);
+        self.waiting.send(Waiting::Flush(done)).await.map_err(|_| gone())?;
+        flushed.await.map_err(|_| gone())
+    }
+}
+
+async fn write(mut rows: mpsc::Receiver<Waiting>, store: Store, count_max: usize) {
+    let mut since_bounded = 0;
+    while let Some(waiting) = rows.recv().await {
+        match waiting {
+            Waiting::Row(row) => {
+                if store.add_audit(&row).await.is_err() {
+                    tracing::error!(request_id = row.request_id, "an act of the audit is in this log alone");
+                }
+                since_bounded += 1;
+            }
+            // Nobody waits for it any more: that is their affair.
+            Waiting::Flush(done) => drop(done.send(())),
+        }
+        if since_bounded >= BOUND_EVERY {
+            since_bounded = 0;
+            // A failure is told by the store, and it is tried again.
+            let _ = store.bound_audit(count_max).await;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The cookie of a login, and when a password may be taken at all.
+//!
+//! Over https the cookie is `__Host-moorline`: only over https, for this host alone, for no script, for no
+//! request that another site began. Over plain http, which is for the broker's own machine, it is `moorline`
+//! without `Secure`. It is never taken where https is spoken: whoever sits on the way could have planted it.
+
+use actix_web::HttpRequest;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header;
+use actix_web::web::Data;
+use moorline_wire::Code;
+use zeroize::Zeroizing;
+
+use super::Parts;
+use super::guard::Allowed;
+use crate::problem::Problem;
+use crate::token::Token;
+
+const OVER_HTTPS: &str = "__Host-moorline";
+const OVER_HTTP: &str = "moorline";
+
+/// How the browser reaches us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nobody between can read along.
+    Https,
+    /// On one machine.
+    OwnMachine,
+    /// Everybody between can read along.
+    Open,
+}
+
+impl Way {
+    /// By the host that the request names: which it may is checked before.
+    pub(super) fn of(req: &HttpRequest) -> Self {
+        let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        match req.app_data::<Data<Allowed>>() {
+            Some(allowed) if allowed.is_https(host) => Self::Https,
+            Some(allowed) if allowed.is_own_machine(host) => Self::OwnMachine,
+            _ => Self::Open,
+        }
+    }
+
+    fn cookie(self) -> &'static str {
+        if self == Self::Https { OVER_HTTPS } else { OVER_HTTP }
+    }
+}
+
+/// Refuses to take a password where everybody between can read along.
+pub(super) fn require_private(req: &HttpRequest, parts: &Parts) -> Result<Way, Problem> {
+    match Way::of(req) {
+        Way::Open if !parts.config.login.allow_http => Err(Problem::new(Code::POLICY).saying(
+            "Passwords are taken over https only, or on the broker's own machine. Put a proxy with a certificate in \
+             front of the broker and add its address to http.origins.",
+        )),
+        way => Ok(way),
+    }
+}
+
+/// The secret that the browser shows, if it shows one.
+pub(super) fn shown(req: &HttpRequest) -> Option<Zeroizing<String>> {
+    req.cookie(Way::of(req).cookie()).map(|cookie| Zeroizing::new(cookie.value().to_owned()))
+}
+
+/// The same, before a handler is called.
+pub(super) fn shown_by(req: &ServiceRequest) -> Option<Zeroizing<String>> {
+    shown(req.request())
+}
+
+/// The cookie of a new login.
+pub(super) fn of_login(way: Way, secret: &Token, lasts: std::time::Duration) -> Cookie<'static> {
+    let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+    made(way, secret.reveal().to_owned(), seconds)
+}
+
+/// A cookie that removes itself.
+pub(super) fn none(way: Way) -> Cookie<'static> {
+    made(way, String::new(), 0)
+}
+
+fn made(way: Way, value: String, seconds: i64) -> Cookie<'static> {
+    Cookie::build(way.cookie(), value)
+        .path("/")
+        .http_only(true)
+        .secure(way == Way::Https)
+        .same_site(SameSite::Strict)
+        .max_age(actix_web::cookie::time::Duration::seconds(seconds))
+        .finish()
+}
