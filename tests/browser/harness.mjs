@@ -16,7 +16,7 @@ export { descendants, gone, isAlive } from './harness/process.mjs';
 export { Relay } from './harness/relay.mjs';
 export { Tab } from './harness/tab.mjs';
 export { eventually } from './harness/wait.mjs';
-export { ROOT, World } from './harness/world.mjs';
+export { PASSWORD, ROOT, World } from './harness/world.mjs';
 
 /** What a test is given. */
 class Stage {

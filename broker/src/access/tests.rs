@@ -58,6 +58,9 @@ fn by(id: &str) -> Decision {
 
 const NO: fn(Missing) -> Decision = Decision::Denied;
 
+/// Who, what, where, as whom, with which grants, and what is decided.
+type Line<'a> = (&'a Subject, &'a str, &'a str, Option<&'a str>, &'a [&'a str], Decision);
+
 #[test]
 fn each_line_of_the_table_is_decided_as_it_says() {
     let anna = subject("anna", &[Role::Operator], &["night"]);
@@ -69,7 +72,7 @@ fn each_line_of_the_table_is_decided_as_it_says() {
     let hers = "g2 person:anna shell,exec,manage yard,prod *";
     let operators = "g3 role:operator kill * *";
     let all = [night, hers, operators];
-    let table: &[(&Subject, &str, &str, Option<&str>, &[&str], Decision)] = &[
+    let table: &[Line<'_>] = &[
         // Nothing is allowed unless something allows it.
         (&anna, "shell", LAB, Some("pi"), &[], NO(Missing::Grant)),
         (&anna, "files", LAB, Some("pi"), &all, NO(Missing::Grant)),

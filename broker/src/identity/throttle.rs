@@ -145,7 +145,7 @@ mod tests {
     fn the_first_failures_are_free_and_each_further_one_doubles_the_wait() {
         let (mut throttle, now, anna) = (Throttle::new(LIMITS), Instant::now(), account("anna"));
         failed(&mut throttle, now, &anna, 5);
-        assert_eq!(throttle.wait(now, &[anna.clone()]), None);
+        assert_eq!(throttle.wait(now, std::slice::from_ref(&anna)), None);
         for minutes in [1, 2, 4, 8, 15, 15] {
             failed(&mut throttle, now, &anna, 1);
             let wait = throttle.wait(now, &[account("eve"), anna.clone()]);
@@ -159,10 +159,10 @@ mod tests {
         let (mut throttle, now, anna) = (Throttle::new(LIMITS), Instant::now(), account("anna"));
         failed(&mut throttle, now, &anna, 6);
         let over = now + Duration::from_secs(60);
-        assert_eq!(throttle.wait(over, &[anna.clone()]), None);
+        assert_eq!(throttle.wait(over, std::slice::from_ref(&anna)), None);
         // Still remembered: one more, and the wait is twice as long.
         failed(&mut throttle, over, &anna, 1);
-        assert_eq!(throttle.wait(over, &[anna.clone()]), Some(Duration::from_secs(120)));
+        assert_eq!(throttle.wait(over, std::slice::from_ref(&anna)), Some(Duration::from_secs(120)));
         let forgotten = over + Duration::from_secs(120 + 900);
         failed(&mut throttle, forgotten, &anna, 5);
         assert_eq!(throttle.wait(forgotten, &[anna]), None);

@@ -15,6 +15,9 @@ export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const ENVIRONMENT = process.env;
 /** The path of a unix socket has 107 bytes at most (unix(7)); Chromium and tmux make theirs below TMPDIR. */
 const TEMPORARY_MAX = 107 - '/org.chromium.Chromium.XXXXXX/SingletonSocket'.length;
+/** Of everybody who has one. */
+export const PASSWORD = 'correct horse battery';
+
 /** Where temporary folders are made. */
 export const TEMPORARY = tmpdir().length <= TEMPORARY_MAX ? tmpdir() : '/tmp';
 
@@ -36,16 +39,18 @@ export class World {
    * @param devices  names and kinds: `{ router: 'embedded', server: 'openssh' }`
    * @param browserRelay  put a relay between browser and broker (`world.relay`)
    * @param deviceRelays  put one between each device and the broker (`world.device(name).relay`)
+   * @param people  outside demo mode, with an administrator `anna`; `world.ask` is asked as her
    * @param filter  of the logs of broker and agents
    */
-  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, broker = {}, filter = 'info' } = {}) {
+  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, people, broker = {}, filter = 'info' } = {}) {
     const world = new World();
     world.dir = mkdtempSync(join(TEMPORARY, 'moorline-browser-'));
     world.filter = filter;
     try {
       writeFileSync(world.path('install.key'), `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
       if (browserRelay) world.relay = await Relay.open();
-      await world.startBroker(broker);
+      await world.startBroker(people ? { ...world.initialized(), ...broker } : broker);
+      if (people) world.cookie = await world.accept(world.invitation, 'anna');
       for (const [name, kind] of Object.entries(devices)) await world.startDevice(name, kind, deviceRelays);
       return world;
     } catch (error) {
@@ -99,6 +104,23 @@ export class World {
     this.brokerArguments = args;
     if (this.relay) this.relay.target = this.port;
     await this.runBroker();
+  }
+
+  /** A folder as `moorline-broker init` makes it; gives the settings for it. */
+  initialized() {
+    const told = output(binary('moorline-broker'), 'init', '--dir', this.path('made'));
+    this.invitation = /\/welcome#(\S+)/.exec(told)[1];
+    return { demo: false, data_dir: this.path('made', 'data') };
+  }
+
+  /** Sets the password of an invitation; gives the cookie. */
+  async accept(secret, name) {
+    const body = JSON.stringify({ secret, name, password: PASSWORD });
+    const headers = { 'Content-Type': 'application/json' };
+    const url = `http://127.0.0.1:${this.port}/api/v1/invitation/accept`;
+    const answer = await fetch(url, { method: 'POST', headers, body });
+    if (!answer.ok) throw new Error(`the invitation: ${answer.status} ${await answer.text()}`);
+    return answer.headers.get('set-cookie').split(';')[0];
   }
 
   /** Starts the broker as before, also again after it ended, and waits until it answers. */
@@ -190,7 +212,8 @@ export class World {
   async ask(method, path, body) {
     const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/${path}`, {
       method,
-      ...(body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+      headers: { ...(this.cookie && { Cookie: this.cookie }), ...(body && { 'Content-Type': 'application/json' }) },
+      ...(body && { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);

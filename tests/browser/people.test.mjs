@@ -1,0 +1,118 @@
+// Outside demo mode: how one gets in, and what is there for whom.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+
+import { PASSWORD, packages, scene } from './harness.mjs';
+
+const test = scene({ people: true });
+
+const AXE = readFileSync(packages.resolve('axe-core/axe.min.js'), 'utf8');
+
+/** A window in which refused requests are part of the test. */
+async function window(stage, options) {
+  const window = await stage.window(options);
+  window.expect(/40[1349]/);
+  return window;
+}
+
+async function logIn(tab, name, password = PASSWORD) {
+  await tab.says(/Log in/);
+  await tab.page.getByLabel('Name').fill(name);
+  await tab.page.getByLabel('Password').fill(password);
+  await tab.page.getByRole('button', { name: 'Log in', exact: true }).click();
+}
+
+async function clean(tab, what) {
+  await tab.page.evaluate(AXE);
+  const violations = await tab.page.evaluate(async () => {
+    const found = await window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join(' | ')}`);
+  });
+  assert.deepEqual(violations, [], what);
+  const [inner, outer] = await tab.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  assert.ok(inner <= outer, `${what}: the page is ${inner} wide in a window of ${outer}`);
+}
+
+test('a login that ends puts the terminal away, and the next one is back in the same shell', async (stage) => {
+  stage.announce(/login_expired/);
+  const tab = await (await window(stage)).open(`/d/${stage.world.device().id}`);
+  await logIn(tab, 'anna', 'not the password');
+  await tab.says(/The name or the password is not right/);
+  await logIn(tab, 'anna');
+  await tab.shell();
+  await tab.run('token=kept');
+  const session = await tab.session();
+  const { logins } = await stage.world.ask('GET', 'me/logins');
+  for (const { id, this: own } of logins) if (!own) await stage.world.ask('DELETE', `me/logins/${id}`);
+  await tab.says(/Your login has expired/);
+  assert.ok(!(await tab.words()).includes('token=kept'), 'the screen is still there');
+  await logIn(tab, 'anna');
+  await tab.is('live');
+  assert.equal(await tab.session(), session);
+  tab.number = 0;
+  assert.deepEqual(await tab.run('echo "$token"'), ['kept']);
+});
+
+test('whoever is invited sets a password by a link whose secret leaves the address at once', async (stage) => {
+  const made = await stage.world.ask('POST', 'people', { name: 'olga', roles: ['operator'] });
+  const tab = await (await window(stage)).open(`/welcome#${made.invitation}`);
+  await tab.says(/Choose the password/);
+  assert.ok(!tab.page.url().includes('#'), tab.page.url());
+  await clean(tab, 'the invitation');
+  await tab.page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+  await tab.page.getByLabel('The same password again').fill('something else');
+  await tab.page.getByRole('button', { name: /Set the password/ }).click();
+  await tab.says(/The two passwords differ/);
+  await tab.page.getByLabel('The same password again').fill(PASSWORD);
+  await tab.page.getByRole('button', { name: /Set the password/ }).click();
+  // An operator without a grant: there is no device, and there are no pages of administrators.
+  await tab.says(/Account/);
+  assert.ok(!/Grants|Audit/.test(await tab.words()), await tab.words());
+  await tab.page.getByRole('button', { name: 'Log out olga' }).click();
+  await tab.says(/You have logged out/);
+  await logIn(tab, 'olga');
+  await tab.says(/Account/);
+  const again = await (await window(stage)).open(`/welcome#${made.invitation}`);
+  await again.says(/This link was used before, or is over/);
+});
+
+for (const [colorScheme, width] of [['light', 320], ['dark', 1280]]) {
+  test(`an administrator gives and takes, and axe finds nothing on any page, ${colorScheme} at ${width}`, async (stage) => {
+    const name = `nina${width}`;
+    const tab = await (await window(stage, { colorScheme, viewport: { width, height: 720 } })).open('/people');
+    await tab.says(/Log in/);
+    await clean(tab, 'the login');
+    await logIn(tab, 'anna');
+    await tab.says(/Invite somebody/);
+    await tab.page.getByLabel('Name').fill(name);
+    await tab.page.getByLabel('operator').check();
+    await tab.page.getByRole('button', { name: 'Invite', exact: true }).click();
+    await tab.says(new RegExp(`A link for ${name}`));
+    assert.match(await tab.words(), /\/welcome#[\w-]{43}/);
+    await clean(tab, 'people');
+    const go = (place) => tab.page.getByRole('navigation').getByRole('link', { name: place }).click();
+    await go('Grants');
+    await tab.page.getByLabel('To whom').fill(`person:${name}`);
+    await tab.page.getByLabel('On devices').fill('lab');
+    await tab.page.getByLabel('As logins').fill('pi');
+    await tab.page.getByRole('button', { name: 'Give', exact: true }).click();
+    await tab.says(/it gives nothing/);
+    await tab.page.getByLabel('shell').check();
+    await tab.page.getByRole('button', { name: 'Give', exact: true }).click();
+    await tab.says(new RegExp(`person:${name}`));
+    await clean(tab, 'grants');
+    await tab.page.getByRole('button', { name: 'Take back' }).click();
+    await tab.until((who) => !window.__test.words().includes(`person:${who}`), name);
+    await go('Account');
+    await tab.says(/this one/);
+    await tab.page.getByLabel('What it is for').fill('ci');
+    await tab.page.getByLabel('Days until it ends').fill('30');
+    await tab.page.getByRole('button', { name: 'Make', exact: true }).click();
+    await tab.says(/mlt_/);
+    await clean(tab, 'account');
+    await go('Audit');
+    await tab.says(/grant remove/);
+    await clean(tab, 'audit');
+  });
+}
