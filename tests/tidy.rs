@@ -27,12 +27,14 @@ fn sources(under: &str, endings: &[&str]) -> Vec<Source> {
 
 fn collect(path: &Path, endings: &[&str], found: &mut Vec<Source>) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // In a further worktree `.git` is a file that says where the repository is.
+    if NOT_OURS.contains(&&*name) {
+        return;
+    }
     if path.is_dir() {
-        if !NOT_OURS.contains(&&*name) {
-            let mut entries: Vec<_> = fs::read_dir(path).expect("a folder can be listed").flatten().collect();
-            entries.sort_by_key(fs::DirEntry::path);
-            entries.iter().for_each(|entry| collect(&entry.path(), endings, found));
-        }
+        let mut entries: Vec<_> = fs::read_dir(path).expect("a folder can be listed").flatten().collect();
+        entries.sort_by_key(fs::DirEntry::path);
+        entries.iter().for_each(|entry| collect(&entry.path(), endings, found));
     } else if endings.iter().any(|ending| name.ends_with(ending)) {
         // Pictures and the like are not text.
         let Ok(text) = fs::read_to_string(path) else { return };

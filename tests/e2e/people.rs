@@ -41,10 +41,31 @@ fn cookie(answer: &Answer) -> Result<String> {
     Ok(header.split(';').next().unwrap_or_default().to_owned())
 }
 
+/// What a browser shows that nobody is logged in with: whoever logs in replaces the login that they show.
+const NOBODY: &str = "moorline=nobody";
+
 /// Sets the password of an invitation; gives the cookie.
-async fn accept(broker: &Broker, secret: &str, name: Option<&str>) -> Result<String> {
+async fn accept(broker: &mut Broker, secret: &str, name: Option<&str>) -> Result<String> {
     let body = json!({ "secret": secret, "name": name, "password": PASSWORD });
-    cookie(&broker.call(Method::POST, "/api/v1/invitation/accept", Some(body)).await?)
+    let accepted = broker
+        .as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/invitation/accept", body).await);
+    cookie(&accepted.await?)
+}
+
+/// Logs in; gives the cookie.
+async fn log_in(broker: &mut Broker, name: &str) -> Result<String> {
+    let body = json!({ "name": name, "password": PASSWORD });
+    let done = broker.as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/login", body).await);
+    cookie(&done.await?)
+}
+
+/// An attached terminal of a session.
+async fn attached(broker: &Broker, session: &str) -> Result<Raw> {
+    let ticket = broker.ticket(session).await?;
+    let mut terminal = Raw::terminal(broker, session).await?;
+    terminal.say(&Raw::hello(&ticket)).await?;
+    terminal.told("attached").await?;
+    Ok(terminal)
 }
 
 async fn ask(broker: &Broker, method: Method, path: &str, body: Value) -> Result<Answer> {
@@ -88,70 +109,78 @@ async fn a_fresh_broker_is_set_up_shared_and_taken_back(stage: &Stage) -> Result
     let mut broker = Broker::start_with(stage, free_port(), &settings).await?;
     broker.call(Method::GET, "/api/v1/devices", None).await?.refuses(401, "login_expired")?;
 
-    // The first administrator, who then cannot be invited again by whoever finds the command.
-    broker.cookie = Some(accept(&broker, &secret(&told)?, Some("anna")).await?);
+    // The first administrator, after whom no other is invited by whoever finds the command.
+    let anna = accept(&mut broker, &secret(&told)?, Some("anna")).await?;
+    broker.cookie = Some(anna);
     ensure!(broker.get("/api/v1/me").await?["roles"] == json!(["admin"]), "not an administrator");
     let (again, told) = init(stage, &[])?;
     ensure!(!again && told.contains("--recover"), "{told}");
 
     // A device by its install key, and a person who may have shells on devices of the lab.
     let device = Device::start(stage, &broker, "device", Kind::Embedded, broker.address).await?;
-    let path = format!("/api/v1/devices/{}", device.id);
     let login = broker.device(&device.id).await?["login"].as_str().context("no login")?.to_owned();
     let new = json!({ "name": "oskar", "roles": ["operator"] });
     let made = ask(&broker, Method::POST, "/api/v1/people", new).await?.is(201)?.json.clone();
-    let oskar = accept(&broker, made["invitation"].as_str().context("no invitation")?, None).await?;
+    let oskar = accept(&mut broker, made["invitation"].as_str().context("no invitation")?, None).await?;
     let grant = json!({ "who": "person:oskar", "acts": ["shell"], "devices": "lab", "logins": login });
     let grant = ask(&broker, Method::POST, "/api/v1/grants", grant).await?.is(201)?.json.clone();
+    let session = opened_by(&mut broker, &device.id, &oskar).await?;
+    ended_with_their_login(&mut broker, &session, &oskar).await?;
+    let oskar = log_in(&mut broker, "oskar").await?;
+    ended_with_the_grant(&mut broker, &session, &oskar, grant["id"].as_str().context("no id")?).await?;
+    kept_in_the_audit(&broker).await?;
+    ensure!(!stage.log("broker").contains(PASSWORD), "a password is in the log");
+    Ok(())
+}
 
-    let shell = json!({ "device": device.id, "cols": 80, "rows": 24 });
-    let other = json!({ "device": device.id, "cols": 80, "rows": 24, "login": "somebody" });
-    let wish = shell.clone();
-    let unseen =
-        broker.as_whom(&oskar, async |broker| ask(broker, Method::POST, "/api/v1/sessions", wish).await);
-    unseen.await?.refuses(404, "unknown_device")?;
-    ask(&broker, Method::PATCH, &path, json!({ "tags": ["lab"] })).await?.is(200)?;
+/// A session of somebody who may open one as soon as the device has the tag; gives its id.
+async fn opened_by(broker: &mut Broker, device: &str, cookie: &str) -> Result<String> {
+    let wish = |login: Option<&str>| json!({ "device": device, "cols": 80, "rows": 24, "login": login });
+    let unseen = broker.as_whom(cookie, async |broker| {
+        ask(broker, Method::POST, "/api/v1/sessions", wish(None))
+            .await?
+            .refuses(404, "unknown_device")
+            .cloned()
+    });
+    unseen.await?;
+    let tags = json!({ "tags": ["lab"] });
+    ask(broker, Method::PATCH, &format!("/api/v1/devices/{device}"), tags).await?.is(200)?;
+    let opened = broker.as_whom(cookie, async |broker| {
+        ask(broker, Method::POST, "/api/v1/sessions", wish(Some("somebody")))
+            .await?
+            .refuses(403, "policy")?;
+        let person = "/api/v1/people/p-aaaaaaaaaaaaaaaa";
+        ask(broker, Method::DELETE, person, json!({})).await?.refuses(403, "policy")?;
+        broker.open_as(wish(None)).await
+    });
+    Ok(opened.await?.0)
+}
 
-    let (session, mut terminal) = broker
-        .as_whom(&oskar, async |broker| {
-            ask(broker, Method::POST, "/api/v1/sessions", other).await?.refuses(403, "policy")?;
-            ask(broker, Method::DELETE, "/api/v1/people/p-aaaaaaaaaaaaaaaa", json!({}))
-                .await?
-                .refuses(403, "policy")?;
-            let (session, ticket) = broker.open_as(shell).await?;
-            let mut terminal = Raw::terminal(broker, &session).await?;
-            terminal.say(&Raw::hello(&ticket)).await?;
-            terminal.told("attached").await?;
-            Ok((session, terminal))
-        })
-        .await?;
-
-    // A login that ends closes its terminals, and the shell stays.
-    broker
-        .as_whom(&oskar, async |broker| ask(broker, Method::POST, "/api/v1/logout", json!({})).await)
-        .await?
-        .is(200)?;
+/// A login that ends closes its terminals, and the shell stays.
+async fn ended_with_their_login(broker: &mut Broker, session: &str, cookie: &str) -> Result<()> {
+    let leaving = broker.as_whom(cookie, async |broker| {
+        let terminal = attached(broker, session).await?;
+        ask(broker, Method::POST, "/api/v1/logout", json!({})).await?.is(200)?;
+        Ok(terminal)
+    });
+    let mut terminal = leaving.await?;
     within(SOON, "the terminal to close", terminal.refused(Code::LOGIN_EXPIRED)).await??;
-    ensure!(broker.session(&session).await?["state"] != "ended", "the shell has ended with the login");
-    let body = json!({ "name": "oskar", "password": PASSWORD });
-    let oskar = cookie(&ask(&broker, Method::POST, "/api/v1/login", body).await?)?;
+    ensure!(broker.session(session).await?["state"] != "ended", "the shell has ended with the login");
+    Ok(())
+}
 
-    // A grant that is taken back ends what it allowed.
-    let mut terminal = broker
-        .as_whom(&oskar, async |broker| {
-            let mut terminal = Raw::terminal(broker, &session).await?;
-            terminal.say(&Raw::hello(&broker.ticket(&session).await?)).await?;
-            terminal.told("attached").await?;
-            Ok(terminal)
-        })
-        .await?;
-    let id = grant["id"].as_str().context("no id")?;
-    ask(&broker, Method::DELETE, &format!("/api/v1/grants/{id}"), json!({})).await?.is(200)?;
+/// A grant that is taken back ends what it allowed.
+async fn ended_with_the_grant(broker: &mut Broker, session: &str, cookie: &str, grant: &str) -> Result<()> {
+    let mut terminal = broker.as_whom(cookie, async |broker| attached(broker, session).await).await?;
+    ask(broker, Method::DELETE, &format!("/api/v1/grants/{grant}"), json!({})).await?.is(200)?;
     let (frame, _) = within(SOON, "the terminal to close", terminal.closed()).await??;
     ensure!([Code::KILLED, Code::POLICY].map(Code::number).contains(&u16::from(frame.code)), "{frame:?}");
-    let ending = broker.ending(&session).await?;
+    let ending = broker.ending(session).await?;
     ensure!(ending["by"] == "moorline" && ending["code"] == "killed", "{ending}");
+    Ok(())
+}
 
+async fn kept_in_the_audit(broker: &Broker) -> Result<()> {
     let wanted = [
         "invitation_accept",
         "person_create",
@@ -172,7 +201,5 @@ async fn a_fresh_broker_is_set_up_shared_and_taken_back(stage: &Stage) -> Result
         }
         Ok(())
     })
-    .await?;
-    ensure!(!stage.log("broker").contains(PASSWORD), "a password is in the log");
-    Ok(())
+    .await
 }
