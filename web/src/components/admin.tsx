@@ -43,11 +43,16 @@ export function Rows(props: { label: string; heads: string[]; children: Componen
       <table class="rows">
         <thead>
           <tr>
-            {props.heads.map((head) => (
-              <th key={head} scope="col">
-                {head}
-              </th>
-            ))}
+            {props.heads.map((head) =>
+              // Above buttons that say what they do stands nothing.
+              head === "" ? (
+                <td key="acts" />
+              ) : (
+                <th key={head} scope="col">
+                  {head}
+                </th>
+              ),
+            )}
           </tr>
         </thead>
         <tbody>{props.children}</tbody>

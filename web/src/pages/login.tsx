@@ -4,7 +4,7 @@ import { api } from "../api";
 import { Bar } from "../components/bar";
 import { Field, Form } from "../components/form";
 import { refreshMe } from "../state/account";
-import { visit } from "../state/router";
+import { go } from "../state/router";
 
 /** Stands in the place of any page for which nobody is logged in; afterwards that page is shown. */
 export function LoginPage({ why }: { why: string }) {
@@ -15,7 +15,8 @@ export function LoginPage({ why }: { why: string }) {
   async function send(fields: Record<string, string>): Promise<undefined> {
     await api.logIn(fields.name ?? "", fields.password ?? "");
     await refreshMe();
-    visit.value += 1;
+    // By its address as it is now: a terminal has renamed it to that of its session.
+    go(location.pathname + location.search, "replace");
   }
 
   return (
