@@ -20,7 +20,7 @@ check: ## the fast part: format, clippy, types, lint, unit tests, tidy
 chaos: ## kill, cut, stall and fill everything at random moments; no byte, key or session may be lost (SEED=)
 	@MOORLINE_SEED="$(SEED)" exec tests/scripts/chaos.sh
 
-bench: ## speed, size and Ctrl-C beside direct ssh, ssh -J, wetty and webssh; writes target/bench.json and the README's table
+bench: ## speed, size and Ctrl-C beside direct ssh, ssh -J, wetty and webssh, and what takes minutes; writes target/bench.json and the README's tables
 	@exec tests/scripts/bench.sh --readme
 
 counts: ## count the instructions of a keystroke and of 1 MiB through wire; more than +5 % fails

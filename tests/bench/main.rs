@@ -9,9 +9,10 @@
 //! - `line`: a connected shell as bytes, one kind for each way to reach it; `shell` waits for prompts and marks
 //! - `measure`: every measure, written once for all lines; `keys` types, `reader` reads fast or slowly
 //! - `processes`: what stands between client and server, and what it takes; `memory`: by session
+//! - `long`: what takes minutes: hundreds of sessions, readers that stop or vanish, a slow line
 //! - `samples`: what was measured, round by round; `report`: the rows, the table and the README's;
 //!   `targets`: what is to hold
-//! - `pause`: the only waiting for a time
+//! - `pause`: the only waiting for a time, beside that of `long`
 //!
 //! It exits with 0 though targets are missed, unless `--strict`; with 1 when something could not be measured.
 
@@ -20,6 +21,7 @@ mod field;
 mod keys;
 mod line;
 mod login;
+mod long;
 mod measure;
 mod memory;
 mod options;
@@ -105,15 +107,23 @@ fn measured(options: &Options) -> Result<Value> {
             eprintln!("bench: {since:>4} s  round {} of {}: {name}", round + 1, options.rounds);
         }
     }
-    Ok(report::of(&samples, options, &login))
+    drop(field);
+    let long = long::measure(options)?;
+    Ok(report::of(&samples, long, options, &login))
 }
 
 /// What could not be measured, in words.
 fn failures(report: &Value) -> Vec<String> {
     let rows = report["rows"].as_array().into_iter().flatten();
+    let long = report["long"].as_object().into_iter().flatten();
+    let of_a_long_one = |(measure, peers): (&String, &Value)| -> Vec<String> {
+        let failed = peers.as_object().into_iter().flatten();
+        let failed = failed.filter_map(|(peer, of_it)| Some((peer, of_it["error"].as_str()?)));
+        failed.map(|(peer, why)| format!("{peer} {measure}: {why}")).collect()
+    };
     let of_a_row = |row: &Value| -> Vec<String> {
         let failed = row["failed"].as_object().into_iter().flatten();
         failed.map(|(measure, why)| format!("{} {measure}: {why}", row["peer"])).collect()
     };
-    rows.flat_map(of_a_row).collect()
+    rows.flat_map(of_a_row).chain(long.flat_map(of_a_long_one)).collect()
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::echo;
 use crate::field::Field;
 use crate::keys;
+use crate::long;
 use crate::options::Options;
 use crate::pause::pause;
 use crate::peer::Peer;
@@ -46,12 +47,26 @@ pub enum Measure {
     CtrlCFast,
     /// Memory for each session: not in turns, since it wants everything freshly started.
     Memory,
+    /// What takes minutes, of Moorline alone.
+    Long(long::Measure),
 }
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Setup, Self::Key, Self::KeyFlood, Self::Bulk, Self::CtrlC, Self::CtrlCFast, Self::Memory];
+    pub const ALL: [Self; 12] = [
+        Self::Setup,
+        Self::Key,
+        Self::KeyFlood,
+        Self::Bulk,
+        Self::CtrlC,
+        Self::CtrlCFast,
+        Self::Memory,
+        Self::Long(long::Measure::Memory),
+        Self::Long(long::Measure::Sessions),
+        Self::Long(long::Measure::StoppedReader),
+        Self::Long(long::Measure::Vanished),
+        Self::Long(long::Measure::SlowLine),
+    ];
     /// Those that are measured in turns.
     pub const TIMED: [Self; 6] =
         [Self::Setup, Self::Key, Self::KeyFlood, Self::Bulk, Self::CtrlC, Self::CtrlCFast];
@@ -66,6 +81,7 @@ impl Measure {
             Self::CtrlC => "ctrl_c",
             Self::CtrlCFast => "ctrl_c_fast",
             Self::Memory => "memory",
+            Self::Long(measure) => measure.name(),
         }
     }
 
@@ -93,7 +109,7 @@ impl Measure {
                 interrupt(field, peer, "ctrl_c", FILLING_SLOWLY, || Reader::slow(SLOW_BYTES_PER_S))
             }
             Self::CtrlCFast => interrupt(field, peer, "ctrl_c_fast", FILLING, Reader::fast),
-            Self::Memory => Ok(Taken::new()),
+            Self::Memory | Self::Long(_) => Ok(Taken::new()),
         }
     }
 

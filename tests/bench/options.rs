@@ -13,7 +13,7 @@ bench [--peers a,b] [--measures a,b] [--rounds N] [--quick] [--json FILE] [--rea
   --peers a,b       these only; --list names them
   --measures a,b    these only; --list names them
   --rounds N        how often all peers have their turn at each measure (5)
-  --quick           2 rounds, fewer keys, less bulk: for a look, not for a claim
+  --quick           2 rounds, fewer keys, less bulk, fewer sessions: for a look, not for a claim
   --json FILE       where the numbers go (target/bench.json)
   --readme          writes the README's table
   --from FILE       measures nothing: the tables of a former run
@@ -38,6 +38,8 @@ pub struct Options {
     pub bulk_bytes: u64,
     /// Sessions of ours that are open at once where memory is measured.
     pub sessions: usize,
+    /// For a look, not for a claim.
+    pub quick: bool,
     /// Where the numbers go.
     pub json: PathBuf,
     /// The numbers of a former run.
@@ -53,7 +55,6 @@ pub struct Options {
 impl Options {
     /// Reads them.
     pub fn from(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut quick = false;
         let mut options = Self {
             peers: Peer::ALL.to_vec(),
             measures: Measure::ALL.to_vec(),
@@ -62,6 +63,7 @@ impl Options {
             keys: 0,
             bulk_bytes: 200_000_000,
             sessions: 50,
+            quick: false,
             json: "target/bench.json".into(),
             from: None,
             others: "target/bench-peers".into(),
@@ -78,22 +80,27 @@ impl Options {
                 "--json" => options.json = value()?.into(),
                 "--from" => options.from = Some(value()?.into()),
                 "--others" => options.others = value()?.into(),
-                "--quick" => quick = true,
+                "--quick" => options.quick = true,
                 "--readme" => options.readme = true,
                 "--strict" => options.strict = true,
                 "--list" => bail!("{}\n\n{}", Peer::ALL.map(Peer::name).join("\n"), Measure::names()),
                 other => bail!("what is {other}?\n{USAGE}"),
             }
         }
-        if quick {
+        if options.quick {
             (options.rounds, options.bulk_bytes, options.sessions) = (2, 60_000_000, 10);
         }
         options.rounds = rounds.unwrap_or(options.rounds).max(1);
         // All rounds together: 20 sessions and 2000 keys, or enough for a look.
-        let (setups, keys) = if quick { (6, 400) } else { (20, 2_000) };
+        let (setups, keys) = if options.quick { (6, 400) } else { (20, 2_000) };
         options.setups = usize::div_ceil(setups, options.rounds);
         options.keys = usize::div_ceil(keys, options.rounds).max(200);
         Ok(options)
+    }
+
+    /// The first, unless a look is all that is wanted.
+    pub fn full_or<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::login::Login;
+use crate::long::Long;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::samples::Samples;
@@ -17,11 +18,12 @@ const BEGIN: &str = "<!-- bench -->";
 const FINISH: &str = "<!-- /bench -->";
 
 /// Everything that was measured, and what came of the targets.
-pub fn of(samples: &Samples, options: &Options, login: &Login) -> Value {
+pub fn of(samples: &Samples, long: Long, options: &Options, login: &Login) -> Value {
     let rows = samples.rows();
     json!({
-        "targets": targets::of(&rows),
+        "targets": targets::of(&rows).into_iter().chain(long.targets).collect::<Vec<_>>(),
         "rows": rows,
+        "long": long.figures,
         "rounds": options.rounds,
         "setups": options.rounds * options.setups,
         "keys": options.rounds * options.keys,
@@ -117,9 +119,9 @@ fn details(row: &Value) -> String {
         let parts = parts.map(|(part, value)| format!(" {part} {}", figure(value, pointer, digits)));
         parts.collect::<Vec<_>>().join(",")
     };
-    let spread = |(what, pointer): (&str, &str)| {
-        let of = |end| row["spread"].pointer(pointer)?.get(end)?.as_f64();
-        Some(format!(" {what} {:.2}..{:.2}", of(0)?, of(1)?))
+    let apart = |(what, pointer): (&str, &str)| {
+        let (least, greatest) = spread(row, pointer)?;
+        Some(format!(" {what} {least:.2}..{greatest:.2}"))
     };
     let spreads = [("key p50", "/key_ms/p50"), ("key p99", "/key_ms/p99"), ("bulk", "/bulk_mb_s")];
     let name = row["peer"].as_str().unwrap_or_default();
@@ -129,14 +131,15 @@ fn details(row: &Value) -> String {
             let _ = writeln!(text, "{name:<22}{what:<30}{parts}");
         }
     };
-    line("least..greatest of a round", spreads.into_iter().filter_map(spread).collect::<Vec<_>>().join(","));
+    line("least..greatest of a round", spreads.into_iter().filter_map(apart).collect::<Vec<_>>().join(","));
     line("CPU s/GB", of(&row["cpu_s_per_gb_by_process"], "", 1));
     line("idle session, KiB of its own", of(&row["memory"]["idle_kib"], "/private", 0));
     line("busy session, KiB of its own", of(&row["memory"]["busy_kib"], "/private", 0));
     text
 }
 
-/// The README's table: what direct `ssh` takes, and how many times that others take.
+/// The README's tables: what direct `ssh` takes and how many times that others take, with the least and the
+/// greatest of a round; and every target.
 pub fn readme_table(report: &Value) -> Result<String> {
     let direct =
         rows(report).find(|row| row["peer"] == "direct_ssh").context("direct_ssh was not measured")?;
@@ -149,25 +152,73 @@ pub fn readme_table(report: &Value) -> Result<String> {
         let cells = if name == "direct_ssh" { absolute(row) } else { ratios(row, direct) };
         let _ = writeln!(text, "| {} | {} |", Peer::title(name), cells.join(" | "));
     }
+    text.push_str(&readme_targets(report));
     Ok(text)
 }
 
+/// A row for each target, with what came of it on both kinds of device.
+fn readme_targets(report: &Value) -> String {
+    let targets: Vec<_> = report["targets"].as_array().into_iter().flatten().collect();
+    let mut text = String::from(
+        "\n| target | embedded sshd | OpenSSH on the device |\n\
+         |---|---|---|\n",
+    );
+    let mut told: Vec<&Value> = Vec::new();
+    for target in &targets {
+        let what = &target["what"];
+        if told.contains(&what) {
+            continue;
+        }
+        told.push(what);
+        let of = |peer: &str| {
+            let of_it = targets.iter().find(|target| target["what"] == *what && target["peer"] == peer);
+            of_it.map_or_else(|| "-".to_owned(), |target| outcome(target))
+        };
+        let what = what.as_str().unwrap_or_default();
+        let _ = writeln!(text, "| {what} | {} | {} |", of("moorline_embedded"), of("moorline_openssh"));
+    }
+    if told.is_empty() { String::new() } else { text }
+}
+
+fn outcome(target: &Value) -> String {
+    let ratio = target["ratio"].as_f64().map(|ratio| format!("{ratio:.2}x"));
+    let value = || format!("{:.1}", target["value"].as_f64().unwrap_or_default());
+    let wanted = target["target"].as_str().unwrap_or_default();
+    format!("{} ({wanted}): {}", ratio.unwrap_or_else(value), targets::verdict(target))
+}
+
+/// Medians, and in parentheses the least and the greatest of a round.
 fn absolute(row: &Value) -> [String; 6] {
+    let in_units = |pointer: &str, digits: usize| {
+        let median = figure(row, pointer, digits);
+        match spread(row, pointer) {
+            Some((least, greatest)) => format!("{median} ({least:.digits$}..{greatest:.digits$})"),
+            None => median,
+        }
+    };
+    let pair = |name: &str| {
+        format!("{} / {} ms", in_units(&format!("/{name}/p50"), 2), in_units(&format!("/{name}/p99"), 2))
+    };
     [
         format!("{} ms", figure(row, "/setup_ms/p50", 0)),
-        format!("{} ms", pair(row, "key_ms", 2)),
-        format!("{} ms", pair(row, "key_flood_ms", 2)),
-        format!("{} MB/s", figure(row, "/bulk_mb_s", 0)),
-        format!("{} s", figure(row, "/cpu_s_per_gb", 1)),
+        pair("key_ms"),
+        pair("key_flood_ms"),
+        format!("{} MB/s", in_units("/bulk_mb_s", 0)),
+        format!("{} s", in_units("/cpu_s_per_gb", 1)),
         format!("{} KiB", kib(row, "/ctrl_c_bytes_after")),
     ]
 }
 
+/// The same as so many times the median of direct `ssh`.
 fn ratios(row: &Value, direct: &Value) -> [String; 6] {
+    let of = |row: &Value, pointer: &str| row.pointer(pointer).and_then(Value::as_f64);
     let ratio = |pointer: &str| {
-        let of = |row: &Value| row.pointer(pointer).and_then(Value::as_f64);
-        let ratio = of(row).zip(of(direct)).map(|(value, direct)| value / direct);
-        ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}x"))
+        let Some((value, direct)) = of(row, pointer).zip(of(direct, pointer)) else { return "-".to_owned() };
+        let median = format!("{:.1}x", value / direct);
+        match spread(row, pointer) {
+            Some((least, greatest)) => format!("{median} ({:.1}..{:.1})", least / direct, greatest / direct),
+            None => median,
+        }
     };
     let pair =
         |name: &str| format!("{} / {}", ratio(&format!("/{name}/p50")), ratio(&format!("/{name}/p99")));
@@ -179,6 +230,12 @@ fn ratios(row: &Value, direct: &Value) -> [String; 6] {
         ratio("/cpu_s_per_gb"),
         format!("{} KiB", kib(row, "/ctrl_c_bytes_after")),
     ]
+}
+
+/// The least and the greatest of a round.
+fn spread(row: &Value, pointer: &str) -> Option<(f64, f64)> {
+    let ends = row["spread"].pointer(pointer)?;
+    ends[0].as_f64().zip(ends[1].as_f64())
 }
 
 /// Puts the table where the README has its marks.
@@ -205,11 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_what_direct_ssh_takes_and_how_many_times_that_others_take() {
-        let row = |peer: &str, key: f64| json!({ "peer": peer, "key_ms": { "p50": key, "p99": 2.0 * key } });
-        let report = json!({ "rows": [row("direct_ssh", 0.2), row("moorline_embedded", 0.3)] });
+    fn the_readme_has_what_direct_ssh_takes_how_many_times_that_others_take_and_every_target() {
+        let row = |peer: &str, key: f64| {
+            json!({ "peer": peer, "key_ms": { "p50": key, "p99": 2.0 * key },
+            "spread": { "key_ms": { "p50": [0.1, 2.0 * key] } } })
+        };
+        let targets = [targets::Check::most("echo ms", 195.0, 130.0).judged("moorline_openssh")];
+        let report =
+            json!({ "rows": [row("direct_ssh", 0.2), row("moorline_embedded", 0.3)], "targets": targets });
         let table = readme_table(&report).unwrap();
-        assert!(table.contains("| direct `ssh` | - ms | 0.20 / 0.40 ms |"), "{table}");
-        assert!(table.contains("embedded sshd | - | 1.5x / 1.5x |"), "{table}");
+        assert!(table.contains("| direct `ssh` | - ms | 0.20 (0.10..0.40) / 0.40 ms |"), "{table}");
+        assert!(table.contains("embedded sshd | - | 1.5x (0.5..3.0) / 1.5x |"), "{table}");
+        assert!(table.contains("| echo ms | - | 195.0 (<= 130): missed by 50 % |"), "{table}");
     }
 }

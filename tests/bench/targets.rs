@@ -1,4 +1,4 @@
-//! What is to hold: Moorline beside direct `ssh` in the same run.
+//! What is to hold: of Moorline beside direct `ssh` in the same run, and of what the long measures see.
 
 use std::fmt::Write as _;
 
@@ -13,6 +13,8 @@ enum Bar {
     TimesLeast(f64),
     /// At most this.
     Most(f64),
+    /// At least this.
+    Least(f64),
 }
 
 /// What, where it stands in a row, and the bars for the embedded server and for OpenSSH.
@@ -26,7 +28,32 @@ const TARGETS: [(&str, &str, Bar, Bar); 7] = [
     ("bytes after Ctrl-C", "/ctrl_c_bytes_after", Bar::Most(524_288.0), Bar::Most(524_288.0)),
 ];
 
-/// Every target for which there are numbers, judged.
+/// A figure with a target of its own.
+#[derive(Debug, Clone)]
+pub struct Check {
+    what: String,
+    value: f64,
+    bar: Bar,
+}
+
+impl Check {
+    /// It may be so much.
+    pub fn most(what: impl Into<String>, value: f64, most: f64) -> Self {
+        Self { what: what.into(), value, bar: Bar::Most(most) }
+    }
+
+    /// It must be so much.
+    pub fn least(what: impl Into<String>, value: f64, least: f64) -> Self {
+        Self { what: what.into(), value, bar: Bar::Least(least) }
+    }
+
+    /// What came of it for that peer.
+    pub fn judged(&self, peer: &str) -> Value {
+        judge(&self.what, peer, self.bar, self.value, None).expect("the bar is none of direct ssh's")
+    }
+}
+
+/// Every target of the rows for which there are numbers, judged.
 pub fn of(rows: &[Value]) -> Vec<Value> {
     let row = |peer: &str| rows.iter().find(|row| row["peer"] == peer);
     let direct = row("direct_ssh");
@@ -43,21 +70,29 @@ pub fn of(rows: &[Value]) -> Vec<Value> {
 
 /// None: there is nothing to compare it with.
 fn judge(what: &str, peer: &str, bar: Bar, value: f64, direct: Option<f64>) -> Option<Value> {
-    let (target, ratio, held) = match bar {
-        Bar::Most(most) => (format!("<= {most}"), None, value <= most),
+    let (target, ratio, missed_by) = match bar {
+        Bar::Most(most) => (format!("<= {most}"), None, above(value, most)),
+        Bar::Least(least) => (format!(">= {least}"), None, above(-value, -least)),
         Bar::TimesMost(most) => {
             let ratio = value / direct?;
-            (format!("<= {most}x"), Some(ratio), ratio <= most)
+            (format!("<= {most}x"), Some(ratio), above(ratio, most))
         }
         Bar::TimesLeast(least) => {
             let ratio = value / direct?;
-            (format!(">= {least}x"), Some(ratio), ratio >= least)
+            (format!(">= {least}x"), Some(ratio), above(-ratio, -least))
         }
     };
-    let ratio = ratio.map(|ratio| (ratio * 1e3).round() / 1e3);
-    Some(
-        json!({ "peer": peer, "what": what, "value": value, "ratio": ratio, "target": target, "held": held }),
-    )
+    let rounded = |figure: f64| (figure * 1e3).round() / 1e3;
+    Some(json!({
+        "peer": peer, "what": what, "value": rounded(value), "ratio": ratio.map(rounded), "target": target,
+        "held": missed_by.is_none(), "missed_by": missed_by.map(rounded),
+    }))
+}
+
+/// By which part of the bar it is exceeded, if it is; of nothing at all every one counts whole.
+fn above(value: f64, most: f64) -> Option<f64> {
+    let part = if most == 0.0 { 1.0 } else { most.abs() };
+    (value > most).then(|| (value - most) / part)
 }
 
 /// How many are missed.
@@ -66,21 +101,29 @@ pub fn missed(report: &Value) -> usize {
     targets.filter(|target| target["held"] == false).count()
 }
 
-/// The table.
+/// Whether it was held; if not, by how much it was missed.
+pub fn verdict(target: &Value) -> String {
+    match target["missed_by"].as_f64() {
+        Some(part) => format!("missed by {:.0} %", (part * 100.0).max(1.0)),
+        None => "held".to_owned(),
+    }
+}
+
+/// The table: a line for each.
 pub fn table(report: &Value) -> String {
-    let mut text = format!("{:<20}{:<24}{:>12}{:>9}{:>11}\n", "peer", "target", "value", "ratio", "wanted");
+    let mut text = format!("{:<20}{:<36}{:>12}{:>9}{:>13}\n", "peer", "target", "value", "ratio", "wanted");
     for target in report["targets"].as_array().into_iter().flatten() {
         let text_of = |key: &str| target[key].as_str().unwrap_or_default();
         let ratio = target["ratio"].as_f64().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"));
         let _ = writeln!(
             text,
-            "{:<20}{:<24}{:>12.2}{:>9}{:>11}  {}",
+            "{:<20}{:<36}{:>12.2}{:>9}{:>13}  {}",
             text_of("peer"),
             text_of("what"),
             target["value"].as_f64().unwrap_or_default(),
             ratio,
             text_of("target"),
-            if target["held"] == true { "held" } else { "MISSED" }
+            verdict(target),
         );
     }
     text
@@ -93,10 +136,22 @@ mod tests {
     #[test]
     fn a_target_is_a_ratio_to_direct_ssh_of_the_same_run() {
         let row = |peer: &str, key: f64, bulk: f64| json!({ "peer": peer, "key_ms": { "p50": key }, "bulk_mb_s": bulk });
-        let rows = [row("direct_ssh", 0.2, 80.0), row("moorline_embedded", 0.3, 79.0)];
+        let rows = [row("direct_ssh", 0.2, 80.0), row("moorline_embedded", 0.3, 60.0)];
         let judged = of(&rows);
-        let verdicts: Vec<_> = judged.iter().map(|target| (&target["what"], &target["held"])).collect();
-        assert_eq!(verdicts, [(&json!("key p50"), &json!(true)), (&json!("bulk"), &json!(false))]);
+        let verdicts: Vec<_> = judged.iter().map(|target| (&target["what"], verdict(target))).collect();
+        let expected =
+            [(&json!("key p50"), "held".to_owned()), (&json!("bulk"), "missed by 25 %".to_owned())];
+        assert_eq!(verdicts, expected);
         assert_eq!(missed(&json!({ "targets": judged })), 1);
+    }
+
+    #[test]
+    fn a_figure_of_its_own_is_missed_by_a_part_of_its_bar() {
+        let verdict = |check: Check| verdict(&check.judged("moorline_embedded"));
+        assert_eq!(verdict(Check::most("echo ms", 130.0, 130.0)), "held");
+        assert_eq!(verdict(Check::most("echo ms", 195.0, 130.0)), "missed by 50 %");
+        assert_eq!(verdict(Check::least("MB/s", 0.6, 1.0)), "missed by 40 %");
+        assert_eq!(verdict(Check::most("counts", 2.0, 0.0)), "missed by 200 %");
+        assert_eq!(verdict(Check::most("echo ms", 130.1, 130.0)), "missed by 1 %");
     }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Moorline beside what a person would use instead, all in front of one OpenSSH server. Options go to the
-# measuring program itself: bench.sh --quick --peers direct_ssh,moorline_embedded --measures key,bulk
+# Moorline beside what a person would use instead, all in front of one OpenSSH server, and then what takes minutes:
+# hundreds of sessions, readers that stop or vanish, a slow line. Options go to the measuring program itself: bench.sh --quick --peers direct_ssh,moorline_embedded --measures key,bulk
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 others="$target_dir/bench-peers"
@@ -34,5 +34,5 @@ say "building broker and agent as they are shipped, and the measuring program"
 cargo build --release -p moorline-broker -p moorline-agent
 cargo build --release -p moorline-tests --bin bench
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
-say "measuring (about ten minutes; the figures are of use only while nothing else runs)"
+say "measuring (about forty minutes; the figures are of use only while nothing else runs)"
 exec "$target_dir/release/bench" --others "$others" --json "$target_dir/bench.json" "$@"

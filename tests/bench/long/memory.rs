@@ -11,7 +11,7 @@ use super::held::{self, Part, Parts, kib, together};
 use super::numbers::{Numbers, PROGRAM};
 use super::pause::pause;
 use super::readers::{Reader, clients, idle};
-use super::{Options, Outcome, world};
+use super::{Check, Options, Outcome, world};
 
 /// What an idle session may hold in the broker.
 const BROKER_KIB_MAX: f64 = 160.0;
@@ -53,8 +53,10 @@ pub async fn measure(stage: &Stage, options: &Options, kind: Kind) -> Result<Out
             "busy": { "sessions": busy_count, "broker_kib": busy_broker, "device_kib": busy_device,
                 "parts": held::each_since(&busy.1, &busy.0, busy_count), "mb_s": busy.2 },
         }),
-        target: json!({ "idle_broker_kib_max": BROKER_KIB_MAX, "idle_device_kib_max": DEVICE_KIB_MAX }),
-        held: broker <= BROKER_KIB_MAX && device <= DEVICE_KIB_MAX,
+        checks: vec![
+            Check::most("idle session, broker KiB", broker, BROKER_KIB_MAX),
+            Check::most("idle session, device KiB", device, DEVICE_KIB_MAX),
+        ],
     })
 }
 

@@ -9,7 +9,7 @@
 //! - `client`: a terminal as frames; `readers`: many of them; `numbers`: an endless program that can be checked
 //! - `held`: memory and counts, part by part; `pause`: the only waiting for a time
 //!
-//! Each gives its figures, its target, and whether that held. A measure that fails has not held.
+//! Each gives its figures and what is to hold of them.
 
 mod client;
 mod held;
@@ -29,8 +29,12 @@ use anyhow::Result;
 use moorline_tests::{Broker, Device, Kind, Line, Relay, Stage, World, broker::free_port};
 use serde_json::{Map, Value, json};
 
+use crate::options::Options;
+use crate::peer::Peer;
+use crate::targets::Check;
+
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
     /// What an idle and a busy session hold.
     Memory,
@@ -45,14 +49,10 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// All of them, in the order in which they are done.
-    pub const ALL: [Self; 5] =
-        [Self::Memory, Self::Sessions, Self::StoppedReader, Self::Vanished, Self::SlowLine];
-
     /// Its name in options and results.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Memory => "memory",
+            Self::Memory => "session_memory",
             Self::Sessions => "sessions_500",
             Self::StoppedReader => "stopped_reader",
             Self::Vanished => "vanished",
@@ -72,66 +72,64 @@ impl Measure {
     }
 }
 
-/// What is to be done.
-#[derive(Debug)]
-pub struct Options {
-    /// What is measured.
-    pub measures: Vec<Measure>,
-    /// On which kinds of device.
-    pub kinds: Vec<Kind>,
-    /// Fewer sessions and shorter floods: to see that the measures work, not for figures to quote.
-    pub short: bool,
-}
-
-impl Options {
-    /// The first, unless it is to be short.
-    fn full_or<T>(&self, full: T, short: T) -> T {
-        if self.short { short } else { full }
-    }
-}
-
 /// What came out of a measure.
 #[derive(Debug)]
 struct Outcome {
     /// In words and numbers, for a person.
     line: String,
     figures: Value,
-    target: Value,
-    held: bool,
+    checks: Vec<Check>,
 }
 
-/// Does all of it; one line each on the way, and in the end the results by measure and kind of device.
-pub async fn measure(options: &Options) -> Result<Map<String, Value>> {
-    let mut measured = Map::new();
+/// What came out of all of them.
+#[derive(Debug, Default)]
+pub struct Long {
+    /// The figures, by measure and peer.
+    pub figures: Map<String, Value>,
+    /// The targets, judged.
+    pub targets: Vec<Value>,
+}
+
+/// Does what of it is wanted, for those of our peers that are; says what came out of each on the way.
+pub fn measure(options: &Options) -> Result<Long> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut long = Long::default();
     for measure in &options.measures {
-        let mut kinds = Map::new();
-        for kind in &options.kinds {
-            let (since, name) = (Instant::now(), kind_name(*kind));
-            let result = measure.play(options, *kind).await;
-            let took = since.elapsed().as_secs();
-            let value = match result {
-                Ok(outcome) => {
-                    let verdict = if outcome.held { "held" } else { "DID NOT HOLD" };
-                    eprintln!("bench: {} {name}: {} — {verdict} ({took} s)", measure.name(), outcome.line);
-                    json!({ "figures": outcome.figures, "target": outcome.target, "held": outcome.held })
-                }
-                Err(error) => {
-                    eprintln!("bench: {} {name} failed: {error:#}", measure.name());
-                    json!({ "error": format!("{error:#}"), "held": false })
-                }
-            };
-            kinds.insert(name.to_owned(), value);
+        let crate::measure::Measure::Long(measure) = measure else { continue };
+        let mut figures = Map::new();
+        for (peer, kind) in options.peers.iter().filter_map(|peer| Some((*peer, kind(*peer)?))) {
+            let since = Instant::now();
+            let result = runtime.block_on(measure.play(options, kind));
+            figures.insert(peer.name().to_owned(), long.take(*measure, peer, since, result));
         }
-        measured.insert(measure.name().to_owned(), kinds.into());
+        long.figures.insert(measure.name().to_owned(), figures.into());
     }
-    Ok(measured)
+    Ok(long)
 }
 
-/// The name of a kind in options and results.
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Embedded => "embedded",
-        Kind::OpenSsh => "openssh",
+impl Long {
+    fn take(&mut self, measure: Measure, peer: Peer, since: Instant, result: Result<Outcome>) -> Value {
+        let (name, peer, took) = (measure.name(), peer.name(), since.elapsed().as_secs());
+        match result {
+            Ok(outcome) => {
+                eprintln!("bench: {name} {peer}: {} ({took} s)", outcome.line);
+                self.targets.extend(outcome.checks.iter().map(|check| check.judged(peer)));
+                outcome.figures
+            }
+            Err(error) => {
+                eprintln!("bench: {name} {peer} failed: {error:#}");
+                json!({ "error": format!("{error:#}") })
+            }
+        }
+    }
+}
+
+/// The device behind that peer, if it is ours.
+fn kind(peer: Peer) -> Option<Kind> {
+    match peer {
+        Peer::MoorlineEmbedded => Some(Kind::Embedded),
+        Peer::MoorlineOpenssh => Some(Kind::OpenSsh),
+        _ => None,
     }
 }
 

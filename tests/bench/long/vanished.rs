@@ -12,7 +12,7 @@ use super::held::{self, Part, Parts, kib};
 use super::numbers::{Numbers, PROGRAM};
 use super::pause::pause;
 use super::readers::{Reader, clients, end_all};
-use super::{Options, Outcome, world};
+use super::{Check, Options, Outcome, world};
 
 /// How many vanish, so that what they cost stands out.
 const CLIENTS: usize = 8;
@@ -52,8 +52,11 @@ pub async fn measure(stage: &Stage, options: &Options, kind: Kind) -> Result<Out
             "broker_kib_each_when_gone": played.held_when_gone,
             "broker_growth": broker, "agent_growth": agent,
         }),
-        target: json!({ "gone_within_s": GONE_WITHIN.as_secs(), "growth_max": GROWTH_MAX }),
-        held: slowest <= GONE_WITHIN.as_secs_f64() && broker <= GROWTH_MAX && agent <= GROWTH_MAX,
+        checks: vec![
+            Check::most("vanished client, let go of after s", slowest, GONE_WITHIN.as_secs_f64()),
+            Check::most("vanished clients, broker grows %", broker * 100.0, GROWTH_MAX * 100.0),
+            Check::most("vanished clients, agent grows %", agent * 100.0, GROWTH_MAX * 100.0),
+        ],
     })
 }
 
