@@ -17,8 +17,12 @@ pub(crate) struct Flood {
     bytes: Vec<u8>,
     /// So many of the bytes are known to do no more than print, scroll and colour.
     known: usize,
-    /// Where lines begin in them: behind each CR LF, so that the cursor is in the first column.
-    lines: VecDeque<usize>,
+    /// Where lines begin: behind each CR LF, so that the cursor is in the first column. Counted from the first byte
+    /// of all, of which so many are gone.
+    lines: VecDeque<u64>,
+    gone: u64,
+    /// There are sequences among them, since they were none at all.
+    coloured: bool,
 }
 
 /// What the bytes are that wait.
@@ -49,19 +53,27 @@ impl Flood {
 
     /// Goes on through the bytes as far as they only print, scroll and colour.
     pub(crate) fn look(&mut self) -> Look {
-        while let Some(length) = self.bytes[self.known..].iter().position(|byte| is_special(*byte)) {
+        while let Some(length) = first_special(&self.bytes[self.known..]) {
             self.known += length;
             let rest = &self.bytes[self.known..];
             let harmless = match rest[0] {
+                // Most lines end so.
+                b'\r' if rest.get(1) == Some(&b'\n') => {
+                    self.lines.push_back(self.gone + self.known as u64 + 2);
+                    Some(2)
+                }
                 b'\n' => {
                     if self.known > 0 && self.bytes[self.known - 1] == b'\r' {
-                        self.lines.push_back(self.known + 1);
+                        self.lines.push_back(self.gone + self.known as u64 + 1);
                     }
                     Some(1)
                 }
                 b'\r' | b'\t' => Some(1),
                 ESC => match colours(rest) {
-                    Colours::Whole(length) => Some(length),
+                    Colours::Whole(length) => {
+                        self.coloured = true;
+                        Some(length)
+                    }
                     Colours::Begun => return Look::Waits,
                     Colours::None => None,
                 },
@@ -84,9 +96,12 @@ impl Flood {
     /// still to be known, when only the last `lines` of them are to be drawn. The rest of these is gone.
     pub(crate) fn skip(&mut self, lines: usize) -> Option<Vec<u8>> {
         let surplus = self.lines.len().checked_sub(lines).filter(|surplus| *surplus > 0)?;
-        let (first, cut) = (self.lines[0], self.lines[surplus]);
+        let at = |line: usize| (self.lines[line] - self.gone) as usize;
+        let (first, cut) = (at(0), at(surplus));
         let mut drawn = self.bytes[..first].to_vec();
-        colours_of(&self.bytes[first..cut], &mut drawn);
+        if self.coloured {
+            colours_of(&self.bytes[first..cut], &mut drawn);
+        }
         self.lines.drain(..surplus);
         self.forget(cut);
         Some(drawn)
@@ -117,13 +132,36 @@ impl Flood {
     fn forget(&mut self, length: usize) {
         self.bytes.drain(..length);
         self.known = self.known.saturating_sub(length);
-        self.lines.iter_mut().for_each(|line| *line -= length);
+        self.coloured &= !self.bytes.is_empty();
+        self.gone += length as u64;
     }
 }
 
 /// A byte that does not simply print.
 fn is_special(byte: u8) -> bool {
-    byte < 0x20 || byte == 0x7f || byte == 0xc2
+    (byte < 0x20) | (byte == 0x7f) | (byte == 0xc2)
+}
+
+/// So many bytes are looked at as one: the compiler makes vectors of them.
+const AT_ONCE: usize = 32;
+
+/// Where the first of those bytes is. All that a program writes goes through here.
+fn first_special(bytes: &[u8]) -> Option<usize> {
+    let (chunks, rest) = bytes.as_chunks::<AT_ONCE>();
+    let whole = chunks.iter().enumerate().find_map(|(chunk, bytes)| Some(chunk * AT_ONCE + first_in(bytes)?));
+    whole.or_else(|| {
+        let mut chunk = [b' '; AT_ONCE];
+        chunk[..rest.len()].copy_from_slice(rest);
+        Some(chunks.len() * AT_ONCE + first_in(&chunk)?)
+    })
+}
+
+fn first_in(bytes: &[u8; AT_ONCE]) -> Option<usize> {
+    let mut flags = [0; AT_ONCE];
+    flags.iter_mut().zip(bytes).for_each(|(flag, byte)| *flag = u8::from(is_special(*byte)));
+    let words = flags.as_chunks::<8>().0.iter().map(|flags| u64::from_le_bytes(*flags));
+    let (word, flags) = words.enumerate().find(|(_, flags)| *flags != 0)?;
+    Some(word * 8 + flags.trailing_zeros() as usize / 8)
 }
 
 enum Colours {
@@ -160,5 +198,25 @@ fn colours_of(bytes: &[u8], out: &mut Vec<u8>) {
         let Colours::Whole(length) = colours(&bytes[from + next..]) else { return };
         out.extend_from_slice(&bytes[from + next..][..length]);
         from += next + length;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_special_byte_is_found_wherever_it_stands() {
+        for length in 0..=3 * AT_ONCE {
+            let mut bytes = vec![b'x'; length];
+            assert_eq!(first_special(&bytes), None);
+            for at in (0..length).rev() {
+                for special in [b'\0', 0x1f, 0x7f, 0xc2] {
+                    bytes[at] = special;
+                    assert_eq!(first_special(&bytes), Some(at), "of {length}");
+                }
+            }
+        }
+        assert_eq!(first_special(&[0x20, 0x7e, 0x80, 0xc1, 0xc3, 0xff]), None);
     }
 }
