@@ -18,7 +18,7 @@ use actix::dev::channel;
 use actix::{Actor, Addr, Context, Message};
 use actix_rt::ArbiterHandle;
 use futures_util::FutureExt;
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, Span, error, info_span};
 
 use crate::clock;
 use crate::metrics::Metrics;
@@ -122,7 +122,7 @@ where
     R: FnOnce(Cause) + Send + 'static,
 {
     let (sender, receiver) = channel::channel(birth.mailbox);
-    let span = info_span!(parent: None, "actor", kind = birth.kind.label(), id = %birth.id);
+    let span = span_of(&birth);
     let registered = registry.enter(birth);
     // Made here, so that an arbiter that is gone is reported, too.
     let mut guard = DownGuard::new(report);
@@ -152,6 +152,15 @@ where
     };
     place.spawn_fn(run);
     Addr::new(sender)
+}
+
+/// What the log lines and traces of an actor are part of. Ten thousand connected devices have none: theirs would be
+/// entered with each of their pings, and every line of theirs names the device anyway.
+fn span_of(birth: &Birth) -> Span {
+    match birth.kind {
+        Kind::DeviceConnection => Span::none(),
+        kind => info_span!(parent: None, "actor", kind = kind.label(), id = %birth.id),
+    }
 }
 
 /// The end of an actor that has no parent. It holds the map of all its children: without it the

@@ -63,9 +63,13 @@ impl App {
         let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;
         store.open_all().await?;
         end_plain_leftovers(&store, &metrics).await?;
+        let notes = store.clone();
+        // Owner: this thread's arbiter; `Store::close` writes what is left.
+        actix_rt::spawn(async move { notes.write_notes().await });
         let ca = Ca::load_or_create(&config.data_dir)?;
         let resume_key = ResumeKey::load_or_create(&config.data_dir)?;
-        let parts = assemble(config, store, metrics, ca, resume_key)?;
+        let known = store.device_count().await?;
+        let parts = assemble(config, store, metrics, ca, resume_key, known)?;
         let unstarted = |e: std::io::Error| {
             Problem::new(Code::INTERNAL)
                 .saying("The broker could not be started. Look at its log.")
@@ -120,6 +124,7 @@ fn assemble(
     metrics: Metrics,
     ca: Ca,
     resume_key: ResumeKey,
+    known: usize,
 ) -> Result<http::Parts, Problem> {
     let registry = Registry::new(metrics.clone());
     let devices = Devices::start(DeviceParts {
@@ -128,6 +133,7 @@ fn assemble(
         metrics: metrics.clone(),
         ca: ca.clone(),
         registry: registry.clone(),
+        known,
     });
     let sessions = Sessions::start(SessionParts {
         config: config.clone(),

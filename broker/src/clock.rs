@@ -48,19 +48,25 @@ pub async fn pause_for(time: Duration) {
 }
 
 /// An actor's only timer. Arming it again replaces the deadline before.
+///
+/// A deadline that only moves away, as that of a peer who was just heard does, costs nothing: the timer stays as it
+/// is, `tick` finds that there is nothing to do yet, and arms it anew. So `tick` may come early.
 #[derive(Debug, Default)]
 pub struct Deadline {
     armed: Option<(Instant, SpawnHandle)>,
 }
 
 impl Deadline {
-    /// Calls `tick` on the actor at `at`; `None` disarms. The same deadline again costs nothing.
+    /// Calls `tick` on the actor at `at` at the latest; `None` disarms. The same deadline again, or a later one, costs
+    /// nothing.
     pub fn arm<A>(&mut self, ctx: &mut Context<A>, at: Option<Instant>, tick: fn(&mut A, &mut Context<A>))
     where
         A: Actor<Context = Context<A>>,
     {
-        if self.armed.map(|(armed, _)| armed) == at {
-            return;
+        match (self.armed, at) {
+            (None, None) => return,
+            (Some((armed, _)), Some(at)) if armed <= at => return,
+            _ => {}
         }
         if let Some((_, timer)) = self.armed.take() {
             ctx.cancel_future(timer);

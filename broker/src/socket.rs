@@ -2,7 +2,7 @@
 //!
 //! A WebSocket's actor *is* the body of its HTTP answer: while the peer does not read, it is not
 //! polled at all, its timers and messages included. So it does nothing but pump frames between
-//! the wire and two bounded channels, [`SocketEnds`]; who speaks over the socket lives elsewhere,
+//! the wire and two bounded pipes, [`SocketEnds`]; who speaks over the socket lives elsewhere,
 //! with timers that run however stuck the socket is. What ends a connection whose peer stopped
 //! reading is `TCP_USER_TIMEOUT`, set by [`tune`].
 //!
@@ -13,6 +13,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
@@ -24,11 +25,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use moorline_wire::Code;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tracing::debug;
 
 use self::announced::Announced;
 use crate::clock;
+use crate::pipe::{self, Refused, pipe};
 use crate::problem::Problem;
 
 mod announced;
@@ -50,9 +51,45 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 pub struct SocketEnds {
     /// What the peer sent. Closed: the socket is gone. Dropped by us: the socket closes, after
     /// what is already in `outgoing`.
-    pub incoming: mpsc::Receiver<Incoming>,
+    pub incoming: pipe::Receiver<Incoming>,
     /// What is to be sent to the peer. Every sender dropped: the socket closes.
-    pub outgoing: mpsc::Sender<Outgoing>,
+    pub outgoing: pipe::Sender<Outgoing>,
+    /// What the socket answers by itself.
+    pub reflex: Reflex,
+}
+
+/// How a binary message is answered at once, with one or two others. None: it is for whoever speaks over the socket.
+type Answer = Box<dyn Fn(&Bytes) -> Option<(Bytes, Option<Bytes>)> + Send>;
+
+/// What a socket answers without waking whoever speaks over it: ten thousand peers that ask every five seconds
+/// whether we are here are answered by the task that reads them. Shared by a socket and its ends.
+#[derive(Clone, Default)]
+pub struct Reflex(Arc<Mutex<Option<Answer>>>);
+
+impl Reflex {
+    /// From now on the socket answers so.
+    pub fn set(&self, answer: Answer) {
+        *self.lock() = Some(answer);
+    }
+
+    /// From now on it answers nothing by itself.
+    pub fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    fn answer(&self, message: &Bytes) -> Option<(Bytes, Option<Bytes>)> {
+        self.lock().as_ref()?(message)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Answer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Reflex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reflex").field("set", &self.lock().is_some()).finish()
+    }
 }
 
 /// A message of the peer.
@@ -95,11 +132,13 @@ pub fn upgrade(
     payload: web::Payload,
     kind: SocketKind,
 ) -> Result<(HttpResponse, SocketEnds), Problem> {
-    let (to_us, incoming) = mpsc::channel(CHANNEL);
-    let (outgoing, from_us) = mpsc::channel(CHANNEL);
+    let (to_us, incoming) = pipe(CHANNEL);
+    let (outgoing, from_us) = pipe(CHANNEL);
     let too_large = Rc::new(Cell::new(false));
+    let reflex = Reflex::default();
     let socket = Socket {
         kind,
+        reflex: reflex.clone(),
         too_large: Rc::clone(&too_large),
         to_us: Some(to_us),
         from_us: Some(from_us),
@@ -118,7 +157,7 @@ pub fn upgrade(
                 .saying("This address takes WebSockets only. Open it with an upgrade request.")
                 .because(anyhow::anyhow!("{err}"))
         })?;
-    Ok((answer, SocketEnds { incoming, outgoing }))
+    Ok((answer, SocketEnds { incoming, outgoing, reflex }))
 }
 
 fn offers(req: &HttpRequest, protocol: &str) -> bool {
@@ -147,10 +186,11 @@ pub fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
 /// The pump.
 struct Socket {
     kind: SocketKind,
+    reflex: Reflex,
     /// The peer has announced a frame that is larger than allowed.
     too_large: Rc<Cell<bool>>,
-    to_us: Option<mpsc::Sender<Incoming>>,
-    from_us: Option<mpsc::Receiver<Outgoing>>,
+    to_us: Option<pipe::Sender<Incoming>>,
+    from_us: Option<pipe::Receiver<Outgoing>>,
     /// The peer did not offer our subprotocol.
     refuse: bool,
     /// When the peer last sent anything.
@@ -179,8 +219,8 @@ impl Actor for Socket {
 
 /// What we send, until every sender or the receiver of what comes in is dropped.
 fn outwards(
-    from_us: mpsc::Receiver<Outgoing>,
-    to_us: mpsc::Sender<Incoming>,
+    from_us: pipe::Receiver<Outgoing>,
+    to_us: pipe::Sender<Incoming>,
 ) -> impl futures_util::Stream<Item = Outgoing> {
     stream::unfold((from_us, to_us), |(mut from_us, to_us)| async move {
         let message = tokio::select! {
@@ -222,7 +262,13 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             Ok(Message::Close(reason)) => self.closed_by_peer(ctx, reason),
             // After our close only the peer's is of interest.
             _ if self.closing => {}
-            Ok(Message::Binary(bytes)) => self.pass_in(ctx, Incoming::Binary(bytes)),
+            Ok(Message::Binary(bytes)) => match self.reflex.answer(&bytes) {
+                Some((answer, another)) => {
+                    ctx.binary(answer);
+                    another.into_iter().for_each(|another| ctx.binary(another));
+                }
+                None => self.pass_in(ctx, Incoming::Binary(bytes)),
+            },
             Ok(Message::Text(text)) => self.pass_in(ctx, Incoming::Text(text.into())),
             Ok(Message::Continuation(item)) => match self.pieces.add(item, self.kind.frame_max) {
                 Ok(Some(message)) => self.pass_in(ctx, message),
@@ -252,8 +298,8 @@ impl Socket {
     fn pass_in(&mut self, ctx: &mut WebsocketContext<Self>, message: Incoming) {
         let Some(to_us) = &self.to_us else { return };
         match to_us.try_send(message) {
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(message)) => {
+            Ok(()) | Err(Refused::Closed(_)) => {}
+            Err(Refused::Full(message)) => {
                 let to_us = to_us.clone();
                 let wait = async move {
                     // Nobody there any more: the outward stream ends and closes the socket.

@@ -96,6 +96,7 @@ impl Kit {
             metrics: metrics.clone(),
             ca: ca.clone(),
             registry: registry.clone(),
+            known: 0,
         });
         let sessions = Sessions::start(SessionParts {
             config: config.clone(),

@@ -42,12 +42,20 @@ pub struct Backoff {
     short_ones: u32,
     /// People wait for their sessions.
     awaited: bool,
+    /// Nobody does, and so many devices come back with this one that each takes a random part of this.
+    spread: Duration,
 }
 
 impl Backoff {
     /// Nothing has failed yet.
     pub fn new(timing: &Timing) -> Self {
-        Self { timing: timing.clone(), failures: 0, short_ones: 0, awaited: false }
+        Self { timing: timing.clone(), failures: 0, short_ones: 0, awaited: false, spread: Duration::ZERO }
+    }
+
+    /// The broker's devices are to spread over this long when they come back together; zero, where somebody waits
+    /// for this one.
+    pub fn may_take(&mut self, spread: Duration) {
+        self.spread = spread.min(self.timing.backoff_max);
     }
 
     /// How long to wait now. `random` is from 0 up to 1.
@@ -70,7 +78,7 @@ impl Backoff {
         };
         let grown = self.timing.backoff_min.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
-        grown.min(most).mul_f64(random)
+        grown.min(most).max(self.spread).mul_f64(random)
     }
 
     fn broke(&mut self, stood: Duration, resumable: bool) {
@@ -130,6 +138,21 @@ mod tests {
         }
         assert_eq!((longest(&mut waits, broke), longest(&mut waits, broke)), (500, 1000));
         assert_eq!(waits.after(now + SHORT, broke, 1.0).as_millis(), 250);
+    }
+
+    #[test]
+    fn one_of_many_that_nobody_waits_for_takes_a_random_part_of_their_time_each_time() {
+        let now = Instant::now();
+        let broke = Outcome::Broke { since: now, resumable: true };
+        let mut waits = backoff();
+        waits.may_take(Duration::from_secs(10));
+        assert_eq!(longest(&mut waits, broke), 10_000);
+        assert_eq!(waits.after(now, Outcome::Failed, 0.25), Duration::from_millis(2500));
+        assert_eq!(waits.after(now, Outcome::Told(Duration::from_secs(3)), 1.0), Duration::from_secs(3));
+        waits.may_take(Duration::from_secs(3600));
+        assert_eq!(longest(&mut waits, broke), 15_000);
+        waits.may_take(Duration::ZERO);
+        assert_eq!(longest(&mut waits, broke), 250);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Bond {
     pub streams: JoinSet<()>,
     /// Shows the broker that we have this link.
     pub resume: String,
+    /// Over how long all of the broker's devices are to spread when they come back together.
+    spread: Duration,
     lost: bool,
 }
 
@@ -31,7 +33,8 @@ impl Bond {
     /// A new link, as the broker's welcome wants it.
     pub fn new(welcome: &Welcome, streams_max: usize) -> Self {
         let link = LinkHandle::new(Role::Agent, link_config(welcome, streams_max), clock::now());
-        Self { link, streams: JoinSet::new(), resume: welcome.resume.clone(), lost: false }
+        let resume = welcome.resume.clone();
+        Self { link, streams: JoinSet::new(), resume, spread: Duration::ZERO, lost: false }
     }
 
     /// Whether the link is beyond resuming.
@@ -40,9 +43,15 @@ impl Bond {
     }
 
     /// A WebSocket stands.
-    pub fn connected(&mut self, attach: Attach, resume: &str) -> Result<(), Violation> {
-        resume.clone_into(&mut self.resume);
+    pub fn connected(&mut self, attach: Attach, welcome: &Welcome) -> Result<(), Violation> {
+        self.resume.clone_from(&welcome.resume);
+        self.spread = Duration::from_millis(welcome.spread_ms.into());
         self.link.handle(clock::now(), Input::Connected(attach))
+    }
+
+    /// Over how long this device may take to come back, for all that people notice: not at all, while they use it.
+    pub fn may_take(&self) -> Duration {
+        if self.link.streams() > 0 { Duration::ZERO } else { self.spread }
     }
 
     /// The WebSocket is gone.

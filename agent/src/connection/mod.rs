@@ -16,10 +16,10 @@ mod drive;
 mod greet;
 mod proxy;
 
+pub use backoff::{Backoff, Outcome};
 pub use dial::{DialError, Dialer, Socket};
 pub use greet::{GreetingError, InstallKey};
 
-use backoff::{Backoff, Outcome};
 use bond::Bond;
 use drive::Ended;
 
@@ -62,6 +62,7 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
                 let since = clock::now();
                 let ended = drive::drive(socket, bond, agent, leave).await;
                 bond.disconnected();
+                backoff.may_take(bond.may_take());
                 match ended {
                     Ended::Left => return,
                     Ended::GoingAway(back) => Outcome::Told(back),
@@ -111,7 +112,7 @@ fn take_up<'a>(
         *bond = Some(Bond::new(welcome, agent.config.limits.streams));
     }
     let taken = bond.as_mut().expect("a link was there or was just made");
-    taken.connected(attach, &welcome.resume).map_err(GreetingError::Violation)?;
+    taken.connected(attach, welcome).map_err(GreetingError::Violation)?;
     tracing::info!(epoch = welcome.epoch, resumed = welcome.resumed, "connected to the broker");
     Ok(taken)
 }

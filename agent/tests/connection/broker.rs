@@ -228,6 +228,7 @@ impl Shared {
             ping_ms,
             dead_ms,
             resume_within_ms,
+            spread_ms: 0,
         };
         (Greeting::Welcome(welcome), Some(link))
     }

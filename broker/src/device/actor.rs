@@ -12,14 +12,15 @@ use futures_util::{Stream, stream};
 use moorline_link_io::{Event, LinkHandle};
 use moorline_wire::link::{Attach, Input as LinkInput, Output as LinkOutput, Violation};
 use moorline_wire::{Code, DeviceId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::Leg;
 use super::state::{Connection, Input, Output, Presence};
 use crate::clock::{Deadline, now, wall};
 use crate::metrics::Metrics;
-use crate::socket::{Incoming, Outgoing, SocketEnds};
+use crate::pipe::{self, Refused};
+use crate::socket::{Incoming, Outgoing, Reflex, SocketEnds};
 
 /// One device's connection.
 pub struct DeviceConnection {
@@ -36,10 +37,18 @@ pub struct DeviceConnection {
 }
 
 struct Carrier {
-    outgoing: mpsc::Sender<Outgoing>,
+    outgoing: pipe::Sender<Outgoing>,
+    reflex: Reflex,
     reading: SpawnHandle,
     /// Somebody waits for room in `outgoing`.
     waiting: bool,
+}
+
+/// What an older socket still hears does not count.
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.reflex.clear();
+    }
 }
 
 impl DeviceConnection {
@@ -60,7 +69,9 @@ impl DeviceConnection {
             self.perform(output, ctx);
         }
         self.transmit(ctx);
-        self.deadline.arm(ctx, self.link.poll_timeout(), |connection, ctx| {
+        // A link at rest is looked after by the directory, together with all others.
+        let due = if self.link.is_at_rest() { None } else { self.link.poll_timeout() };
+        self.deadline.arm(ctx, due, |connection, ctx| {
             connection.deadline.passed();
             connection.link.handle_timeout(now());
             connection.drive(ctx);
@@ -136,8 +147,8 @@ impl DeviceConnection {
                     None => return,
                 },
                 // The reader of this socket will hear of its end.
-                Err(mpsc::error::TrySendError::Closed(())) => return,
-                Err(mpsc::error::TrySendError::Full(())) => break,
+                Err(Refused::Closed(())) => return,
+                Err(Refused::Full(())) => break,
             }
         }
         if !std::mem::replace(&mut socket.waiting, true) {
@@ -174,7 +185,7 @@ impl Actor for DeviceConnection {
     }
 }
 
-/// Something for the driver to do, whenever a stream of the link has done something.
+/// Something for the driver to do, whenever a stream of the link has done something, or its time has come.
 fn stirrings(link: LinkHandle) -> impl Stream<Item = Stirred> {
     stream::unfold(link, |link| async move {
         link.stirred().await;
@@ -186,6 +197,7 @@ struct Stirred;
 
 impl StreamHandler<Stirred> for DeviceConnection {
     fn handle(&mut self, _: Stirred, ctx: &mut Self::Context) {
+        self.link.handle_timeout(now());
         self.drive(ctx);
     }
 }
@@ -220,15 +232,20 @@ impl Handler<Greeted> for DeviceConnection {
         debug!(device = %self.device, %peer, epoch, ?attach, "device greeted");
         // A channel that only ever carried the challenge has room, unless the socket is gone.
         let _ = ends.outgoing.try_send(Outgoing::Binary(welcome));
-        let reading = ctx.add_stream(frames(epoch, ends.incoming));
-        self.socket = Some(Carrier { outgoing: ends.outgoing, reading, waiting: false });
+        let SocketEnds { incoming, outgoing, reflex } = ends;
+        let reading = ctx.add_stream(frames(epoch, incoming));
+        let link = self.link.clone();
+        reflex.set(Box::new(move |frame| link.answer(now(), frame)));
+        self.socket = Some(Carrier { outgoing, reflex, reading, waiting: false });
         self.tell_link(LinkInput::Connected(attach));
+        // The first ping of all.
+        self.link.handle_timeout(now());
         self.drive(ctx);
     }
 }
 
 /// What comes over the socket of that epoch; `None` when it is gone.
-fn frames(epoch: u64, incoming: mpsc::Receiver<Incoming>) -> impl Stream<Item = FromSocket> {
+fn frames(epoch: u64, incoming: pipe::Receiver<Incoming>) -> impl Stream<Item = FromSocket> {
     stream::unfold(Some(incoming), move |incoming| async move {
         let mut incoming = incoming?;
         match incoming.recv().await {

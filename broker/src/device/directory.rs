@@ -29,8 +29,15 @@ use crate::socket::SocketEnds;
 use crate::supervise::{Cause, Policy, Restarts};
 use crate::token::Token;
 
-/// When everybody is asked to come back: so many a second, so that a new process is not run over.
-const COME_BACK_PER_SECOND: u32 = 200;
+/// When everybody comes back: so many a second, so that a new process is not run over, and whoever looks at it or
+/// types meanwhile feels nothing. A core greets more than twice as many.
+const COME_BACK_PER_SECOND: u32 = 1000;
+
+/// A fleet may be so large that this is too short for it; those who come too early are asked to wait.
+const SPREAD_MAX: Duration = Duration::from_secs(15);
+
+/// How often links at rest are looked at: whether their device is still there need not be known by the millisecond.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Twice the SSH window above it: russh stalls when its window is larger than what the stream under
 /// it can buffer.
@@ -47,6 +54,8 @@ pub struct DeviceDirectory {
     arrivals: Arrivals<ArbiterHandle>,
     failures: HashMap<DeviceId, Restarts>,
     policy: Policy,
+    /// So many devices there were, or are, at least.
+    fleet: usize,
 }
 
 struct Entry {
@@ -79,7 +88,8 @@ impl DeviceDirectory {
         let (links, failures) = (HashMap::new(), HashMap::new());
         // Each session waits for its device at most once at a time.
         let arrivals = Arrivals::new(limits.sessions);
-        Self { parts, roster: Roster::new(floor), links, arrivals, failures, policy }
+        let fleet = parts.known;
+        Self { parts, roster: Roster::new(floor), links, arrivals, failures, policy, fleet }
     }
 
     fn link_config(&self) -> LinkConfig {
@@ -93,6 +103,13 @@ impl DeviceDirectory {
             dead_after: timing.link_dead,
             resume_within: timing.link_resume_within,
         }
+    }
+
+    /// Over how long all devices are to spread when they come back together.
+    fn spread(&mut self) -> Duration {
+        self.fleet = self.fleet.max(self.links.len());
+        let fleet = u32::try_from(self.fleet).unwrap_or(u32::MAX);
+        (Duration::from_secs(1) * fleet / COME_BACK_PER_SECOND).min(SPREAD_MAX)
     }
 
     /// Starts a connection for a new link.
@@ -161,7 +178,8 @@ impl DeviceDirectory {
             }
         }
         let resumed = attach == Attach::Resumed;
-        let welcome = welcome(&self.parts, epoch, next.reveal(), resumed, arrived.proved.enrolled);
+        let spread = self.spread();
+        let welcome = welcome(&self.parts, epoch, next.reveal(), resumed, arrived.proved.enrolled, spread);
         let welcome = Said::Welcome(welcome).encode();
         let greeted = Greeted { epoch, attach, welcome, ends: arrived.ends, peer: arrived.peer };
         if connection.try_send(greeted).is_err() {
@@ -181,6 +199,14 @@ fn end(entry: &Entry, device: &DeviceId, why: EndLink) {
 
 impl Actor for DeviceDirectory {
     type Context = Context<Self>;
+
+    /// Ten thousand timers that are set anew with each ping would take more time than all answers together.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |directory, _| {
+            let now = now();
+            directory.links.values().for_each(|entry| entry.link.look(now));
+        });
+    }
 }
 
 /// An agent was greeted.
@@ -299,7 +325,10 @@ impl Handler<Drain> for DeviceDirectory {
     type Result = ();
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
-        for (nth, (device, entry)) in (0u32..).zip(&self.links) {
+        // Those first for whom somebody waits.
+        let mut links: Vec<_> = self.links.iter().collect();
+        links.sort_by_key(|(_, entry)| entry.link.streams() == 0);
+        for (nth, (device, entry)) in (0u32..).zip(links) {
             let come_back_after =
                 Duration::from_secs(1) + Duration::from_secs(nth.into()) / COME_BACK_PER_SECOND;
             if entry.connection.try_send(GoAway { come_back_after }).is_err() {

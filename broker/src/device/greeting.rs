@@ -213,7 +213,8 @@ async fn known(
         sshd: plain(&hello.sshd),
         at: clock::wall(),
     };
-    parts.store.seen(&hello.device, &seen).await
+    parts.store.seen(&hello.device, seen);
+    Ok(())
 }
 
 async fn enroll(
@@ -302,6 +303,7 @@ pub fn welcome(
     resume: &str,
     resumed: bool,
     enrolled: Option<String>,
+    spread: std::time::Duration,
 ) -> Welcome {
     let timing = &parts.config.timing;
     let ms = |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
@@ -314,5 +316,6 @@ pub fn welcome(
         ping_ms: ms(timing.link_ping),
         dead_ms: ms(timing.link_dead),
         resume_within_ms: ms(timing.link_resume_within),
+        spread_ms: ms(spread),
     }
 }

@@ -53,6 +53,8 @@ pub struct DeviceParts {
     pub ca: Ca,
     /// Where actors are listed.
     pub registry: Registry,
+    /// How many devices there are in the store, as the broker starts.
+    pub known: usize,
 }
 
 /// How the way to a device is.

@@ -13,6 +13,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
+use futures_util::future::LocalBoxFuture;
 use moorline_wire::Code;
 
 use super::{Parts, answer};
@@ -106,7 +107,17 @@ impl Allowed {
 }
 
 /// The one middleware of the broker.
-pub(super) async fn pass(
+///
+/// Boxed: a connection has room for the future of its request as long as it lives, and one that became a WebSocket
+/// never has another request.
+pub(super) fn pass(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> LocalBoxFuture<'static, Result<ServiceResponse<BoxBody>, Error>> {
+    Box::pin(passed(req, next))
+}
+
+async fn passed(
     req: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {

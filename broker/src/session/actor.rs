@@ -21,7 +21,7 @@ use moorline_screen::Screen;
 use moorline_wire::term::frame::Step;
 use moorline_wire::term::{HostOutput, ViewerId};
 use moorline_wire::{Code, Ending};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{Span, error, info, info_span, warn};
 
 use super::gauges::Gauges;
@@ -33,6 +33,7 @@ use super::{SessionParts, SessionState, SessionView, StepTime, settings};
 use crate::clock::{Deadline, now, wall};
 use crate::device::{Leg, Presence};
 use crate::metrics::{Direction, KilledBy};
+use crate::pipe::pipe;
 use crate::problem::Problem;
 use viewers::{Away, Viewer};
 
@@ -66,8 +67,8 @@ pub enum Begin {
 pub struct SshSession {
     state: Session,
     house: House,
-    /// Of a plain shell.
-    screen: Screen,
+    /// Of a plain shell, from its first output on: it is the largest thing that a session has.
+    screen: Option<Box<Screen>>,
     wish: Wish,
     shell: Option<Shell>,
     /// Counts the connections to the device: what one of them says is of no interest to the next.
@@ -115,7 +116,7 @@ impl SshSession {
         Self {
             state,
             house,
-            screen: Screen::new(wish.size.cols, wish.size.rows),
+            screen: None,
             wish,
             shell: None,
             connection: 0,
@@ -253,18 +254,20 @@ impl SshSession {
     fn snapshot(&mut self) {
         let mut bytes = Vec::new();
         self.on_screen(|screen| bytes = screen.snapshot());
-        let (cols, rows) = self.screen.size();
+        let (cols, rows) =
+            self.screen.as_ref().map_or((self.wish.size.cols, self.wish.size.rows), |s| s.size());
         self.house.snapshot(now(), cols, rows, Bytes::from(bytes));
     }
 
     /// The emulator reads whatever a device writes. Should that ever make it panic, the session
     /// goes on with an empty screen: only a later snapshot is poorer.
     fn on_screen(&mut self, work: impl FnOnce(&mut Screen)) {
-        let screen = &mut self.screen;
+        let size = self.wish.size;
+        let screen = self.screen.get_or_insert_with(|| Box::new(Screen::new(size.cols, size.rows)));
         if std::panic::catch_unwind(AssertUnwindSafe(|| work(screen))).is_err() {
             error!(session = %self.wish.session, "terminal emulator panicked, its screen starts anew");
-            let (cols, rows) = self.screen.size();
-            self.screen = Screen::new(cols, rows);
+            let (cols, rows) = screen.size();
+            **screen = Screen::new(cols, rows);
         }
     }
 
@@ -315,7 +318,7 @@ impl SshSession {
     fn connect(&mut self, Ready { opened, plan }: Ready, ctx: &mut Context<Self>) {
         self.connection += 1;
         let number = self.connection;
-        let (tell, told) = mpsc::unbounded_channel();
+        let (tell, told) = pipe(usize::MAX);
         ctx.add_stream(legs(number, opened.leg));
         ctx.add_stream(stream::unfold(told, move |mut told| async move {
             told.recv().await.map(|event| (OnShell(number, event), told))

@@ -13,7 +13,6 @@ use actix_rt::Arbiter;
 use moorline_wire::term::frame::Step;
 use moorline_wire::term::{Size, ViewerFrame};
 use moorline_wire::{Code, DeviceId, Ending, SessionId};
-use tokio::sync::mpsc;
 
 use crate::actor::{Birth, Kind, Registry, spawn};
 use crate::ca::Ca;
@@ -21,6 +20,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::device::{Devices, Presence};
 use crate::metrics::Metrics;
+use crate::pipe;
 use crate::problem::Problem;
 use crate::socket::Outgoing;
 use crate::store::Store;
@@ -262,8 +262,8 @@ impl Sessions {
         who: String,
         hello: Hello,
         resume: String,
-        outgoing: mpsc::Sender<Outgoing>,
-    ) -> Result<mpsc::Sender<ViewerFrame>, Joining> {
+        outgoing: pipe::Sender<Outgoing>,
+    ) -> Result<pipe::Sender<ViewerFrame>, Joining> {
         let (session, ending, known) = match self.reached(id).await.map_err(Joining::Refused)? {
             Some(found) => (found.session, found.view.ending, true),
             None => (None, None, false),

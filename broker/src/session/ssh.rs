@@ -16,11 +16,12 @@ use russh::client::{self, AuthResult, Handle};
 use russh::keys::{Certificate, PrivateKey, ssh_key};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::answers::{Client, config};
 use super::gate::{Gate, Gated};
+use crate::pipe;
 use crate::problem::Problem;
 
 mod answers;
@@ -103,8 +104,8 @@ pub struct Shell {
 impl Shell {
     /// Logs in over the stream and asks for the shell; what happens is told to `events`.
     ///
-    /// `events` has no bound of its own: the gate closes while more than 256 KiB wait in it.
-    pub fn start<S>(stream: S, plan: Plan, events: mpsc::UnboundedSender<FromShell>) -> Self
+    /// `events` needs no bound of its own: the gate closes while more than 256 KiB wait in it.
+    pub fn start<S>(stream: S, plan: Plan, events: pipe::Sender<FromShell>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -194,13 +195,8 @@ fn signal(number: u8) -> Option<Sig> {
     })
 }
 
-async fn run<S>(
-    stream: S,
-    plan: Plan,
-    gate: Gate,
-    inbox: Arc<Inbox>,
-    events: mpsc::UnboundedSender<FromShell>,
-) where
+async fn run<S>(stream: S, plan: Plan, gate: Gate, inbox: Arc<Inbox>, events: pipe::Sender<FromShell>)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let tell = Tell { events, gate };
@@ -220,14 +216,14 @@ async fn run<S>(
 /// The way to the session.
 #[derive(Clone)]
 struct Tell {
-    events: mpsc::UnboundedSender<FromShell>,
+    events: pipe::Sender<FromShell>,
     gate: Gate,
 }
 
 impl Tell {
     fn event(&self, event: FromShell) {
         // A session that is gone has dropped this task already.
-        let _ = self.events.send(event);
+        let _ = self.events.try_send(event);
     }
 
     fn output(&self, data: Bytes) {

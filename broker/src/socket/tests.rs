@@ -16,7 +16,7 @@ type Client = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStre
 /// A server that hands the ends of its sockets to the test.
 struct Server {
     url: String,
-    ends: mpsc::Receiver<SocketEnds>,
+    ends: tokio::sync::mpsc::Receiver<SocketEnds>,
     handle: actix_web::dev::ServerHandle,
 }
 
@@ -27,7 +27,7 @@ impl Drop for Server {
 }
 
 fn serve(kind: SocketKind) -> Server {
-    let (give, ends) = mpsc::channel(4);
+    let (give, ends) = tokio::sync::mpsc::channel(4);
     let give = Arc::new(Mutex::new(give));
     let server = HttpServer::new(move || {
         let give = give.clone();
@@ -88,6 +88,29 @@ async fn messages_pass_both_ways_with_their_opcode() {
     ends.outgoing.send(Outgoing::Text("hallo".into())).await.unwrap();
     assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(Bytes::from_static(&[1, 254])));
     assert_eq!(client.next().await.unwrap().unwrap(), Said::Text("hallo".into()));
+}
+
+#[actix::test]
+async fn what_the_reflex_answers_comes_to_nobody_else_until_it_is_cleared() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    let says = |text: &'static [u8]| Bytes::from_static(text);
+    ends.reflex.set(Box::new(move |asked| match &asked[..] {
+        b"one?" => Some((says(b"one!"), None)),
+        b"two?" => Some((says(b"two!"), Some(says(b"and you?")))),
+        _ => None,
+    }));
+    for asked in [b"one?", b"two?", b"else"] {
+        client.send(Said::Binary(says(asked))).await.unwrap();
+    }
+    for told in [&b"one!"[..], b"two!", b"and you?"] {
+        assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(says(told)));
+    }
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"else"))));
+    ends.reflex.clear();
+    client.send(Said::Binary(says(b"one?"))).await.unwrap();
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"one?"))));
 }
 
 #[actix::test]

@@ -117,27 +117,6 @@ impl Store {
         self.written("enroll", call).await
     }
 
-    /// Keeps what a greeting told. A name that a person gave stays.
-    pub async fn seen(&self, id: &DeviceId, seen: &DeviceSeen) -> Result<(), Problem> {
-        let call = async {
-            sqlx::query(
-                "UPDATE devices SET name = CASE WHEN renamed THEN name ELSE $2 END, login = $3,
-                     platform = $4, software = $5, sshd = $6, last_seen_us = $7 WHERE id = $1",
-            )
-            .bind(id.as_str())
-            .bind(&seen.name)
-            .bind(&seen.login)
-            .bind(&seen.platform)
-            .bind(&seen.software)
-            .bind(&seen.sshd)
-            .bind(micros(seen.at))
-            .execute(&self.pool)
-            .await
-            .map(drop)
-        };
-        self.written("seen", call).await
-    }
-
     /// Keeps other host keys than the pinned ones, until somebody accepts them; `None` when the
     /// device shows the pinned ones again.
     pub async fn offered_host_keys(&self, id: &DeviceId, keys: Option<Vec<String>>) -> Result<(), Problem> {

@@ -23,6 +23,7 @@ mod device;
 mod grant;
 mod login;
 mod person;
+mod seen;
 mod session;
 
 pub use audit::{AuditFilter, AuditRow};
@@ -41,6 +42,7 @@ pub struct Store {
     pool: SqlitePool,
     limit: Duration,
     metrics: Metrics,
+    noted: Arc<seen::Noted>,
     /// The last write failed: until one succeeds, that the store can be read says little.
     refuses_writes: Arc<AtomicBool>,
 }
@@ -68,6 +70,7 @@ impl Store {
             pool: pool.connect_lazy_with(options),
             limit: timing.store,
             metrics,
+            noted: Arc::default(),
             refuses_writes: Arc::default(),
         };
         store.migrate().await?;
@@ -109,6 +112,8 @@ impl Store {
 
     /// Writes what is pending into the main file and closes it.
     pub async fn close(&self) {
+        // That it fails is in the log, and a device will be seen again.
+        let _ = self.write_noted().await;
         self.pool.close().await;
     }
 

@@ -216,14 +216,81 @@ async fn a_name_that_a_person_gave_outlives_the_agents_own() {
         sshd: row.sshd.clone(),
         at: at(4),
     };
-    store.seen(&row.id, &seen).await.unwrap();
+    store.seen(&row.id, seen.clone());
+    store.write_noted().await.unwrap();
     let now = store.device(&row.id).await.unwrap().unwrap();
     assert_eq!((now.name.as_str(), now.login.as_str(), now.last_seen), ("host-2", "anna", Some(at(4))));
     store.rename(&row.id, "by the door").await.unwrap();
-    store.seen(&row.id, &seen).await.unwrap();
+    store.seen(&row.id, seen.clone());
+    store.write_noted().await.unwrap();
     assert_eq!(store.device(&row.id).await.unwrap().unwrap().name, "by the door");
     let unknown = "d-bbbbbbbbbbbbbbbb".parse().unwrap();
     assert_eq!(store.rename(&unknown, "x").await.unwrap_err().code, Code::UNKNOWN_DEVICE);
+}
+
+/// What a device says of itself the next time.
+fn seen(row: &DeviceRow, second: i64) -> DeviceSeen {
+    DeviceSeen {
+        name: row.name.clone(),
+        login: row.login.clone(),
+        platform: row.platform.clone(),
+        software: row.software.clone(),
+        sshd: row.sshd.clone(),
+        at: at(second),
+    }
+}
+
+#[tokio::test]
+async fn what_more_devices_told_than_a_statement_takes_is_written_for_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let mut many = store.pool.begin().await.unwrap();
+    let id =
+        |number: u32| format!("d-{}", data_encoding::BASE32_NOPAD.encode(format!("{number:010}").as_bytes()));
+    for number in 0..1200 {
+        let row = device(DEVICE);
+        sqlx::query("INSERT INTO devices (id, name, key, login, platform, sshd, software, host_keys, enrolled_us) VALUES ($1, 'n', $2, 'l', 'p', 's', 'w', 'k', 0)")
+            .bind(id(number).to_lowercase())
+            .bind(row.key)
+            .execute(&mut *many)
+            .await
+            .unwrap();
+    }
+    many.commit().await.unwrap();
+    for number in 0..1200 {
+        let id = id(number).to_lowercase().parse().unwrap();
+        store.seen(&id, seen(&device(DEVICE), i64::from(number)));
+    }
+    store.write_noted().await.unwrap();
+    let mut last_seen: Vec<_> = store.devices().await.unwrap().into_iter().map(|row| row.last_seen).collect();
+    last_seen.sort();
+    let expected: Vec<_> = (0..1200).map(|second| Some(at(second))).collect();
+    assert_eq!(last_seen, expected);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_stays_noted_unless_something_newer_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let timing = Timing { store: Duration::from_millis(200), ..Config::default().timing };
+    let store = open_within(folder.path(), timing).await;
+    let rows = [device(DEVICE), device("d-bbbbbbbbbbbbbbbb")];
+    for row in &rows {
+        store.enroll(row).await.unwrap();
+        store.seen(&row.id, seen(row, 1));
+    }
+    let other = one_connection(folder.path()).await;
+    let mut held = other.acquire().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *held).await.unwrap();
+    let (written, ()) =
+        tokio::join!(store.write_noted(), async { store.seen(&rows[0].id, seen(&rows[0], 2)) });
+    written.unwrap_err();
+    sqlx::query("ROLLBACK").execute(&mut *held).await.unwrap();
+    store.write_noted().await.unwrap();
+    let mut last_seen = Vec::new();
+    for row in &rows {
+        last_seen.push(store.device(&row.id).await.unwrap().unwrap().last_seen);
+    }
+    assert_eq!(last_seen, [Some(at(2)), Some(at(1))]);
 }
 
 #[tokio::test]

@@ -18,7 +18,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::sshd::{Manners, serve};
 use super::{INSTALL_KEY, Kit};
 use crate::clock::{now, until};
-use crate::socket::{Incoming, Outgoing, SocketEnds};
+use crate::pipe::{self, pipe};
+use crate::socket::{Incoming, Outgoing, Reflex, SocketEnds};
 
 /// A device with its identity, its sshd and its end of the link.
 pub struct Agent {
@@ -51,16 +52,16 @@ pub struct Connected {
 /// A socket on which only the greeting was said.
 pub struct Raw {
     /// To the broker.
-    pub to: mpsc::Sender<Incoming>,
+    pub to: pipe::Sender<Incoming>,
     /// From the broker.
-    pub from: mpsc::Receiver<Outgoing>,
+    pub from: pipe::Receiver<Outgoing>,
 }
 
 /// Two ends of a socket: the broker's and ours.
 pub fn socket() -> (SocketEnds, Raw) {
-    let (to, incoming) = mpsc::channel(8);
-    let (outgoing, from) = mpsc::channel(8);
-    (SocketEnds { incoming, outgoing }, Raw { to, from })
+    let (to, incoming) = pipe(8);
+    let (outgoing, from) = pipe(8);
+    (SocketEnds { incoming, outgoing, reflex: Reflex::default() }, Raw { to, from })
 }
 
 impl Agent {

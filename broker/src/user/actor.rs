@@ -13,7 +13,6 @@ use actix::{Actor, ActorContext, AsyncContext, Context};
 use moorline_wire::term::frame::{HostFrame, ViewerRole};
 use moorline_wire::term::{HostControl, Message, ViewerFrame};
 use moorline_wire::{Code, SessionId};
-use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::bounds::{ONLY_WATCHES, expulsion, note};
@@ -24,6 +23,7 @@ use super::{Shared, Visitor};
 use crate::clock::{Deadline, now, wall};
 use crate::identity::Pass;
 use crate::metrics::Proof;
+use crate::pipe;
 use crate::problem::Problem;
 use crate::session::{Hello, Joining};
 use crate::socket::{Incoming, Outgoing, SocketEnds};
@@ -36,10 +36,10 @@ pub struct UserConnection {
     session: SessionId,
     visitor: Visitor,
     /// `None` while a future of this actor reads it.
-    incoming: Option<mpsc::Receiver<Incoming>>,
-    outgoing: mpsc::Sender<Outgoing>,
+    incoming: Option<pipe::Receiver<Incoming>>,
+    outgoing: pipe::Sender<Outgoing>,
     /// Where the browser's frames go, and which resume token it was given.
-    attached: Option<(mpsc::Sender<ViewerFrame>, Given)>,
+    attached: Option<(pipe::Sender<ViewerFrame>, Given)>,
     /// They typed since it was last looked whether they may be here.
     typed: Arc<AtomicBool>,
     deadline: Deadline,

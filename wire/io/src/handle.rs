@@ -112,6 +112,36 @@ impl LinkHandle {
         self.shared.with(|inner| inner.link.poll_timeout())
     }
 
+    /// See [`Link::answer`]: for whoever reads the transport, who need not wake the driver for a ping. The driver is
+    /// woken when there is something for it, too.
+    pub fn answer(&self, now: Instant, frame: &[u8]) -> Option<(Bytes, Option<Bytes>)> {
+        let answer = self.shared.with(|inner| inner.link.answer(now, frame))?;
+        if self.shared.with(|inner| !inner.events.is_empty() || inner.link.has_transmit()) {
+            self.shared.stir();
+        }
+        Some(answer)
+    }
+
+    /// See [`Link::is_at_rest`].
+    pub fn is_at_rest(&self) -> bool {
+        self.shared.lock().link.is_at_rest()
+    }
+
+    /// Wakes the driver when `poll_timeout` has come, and gives back memory that is not needed at rest: for whoever
+    /// looks after many links.
+    pub fn look(&self, now: Instant) {
+        let mut inner = self.shared.lock();
+        if inner.link.is_at_rest() {
+            inner.link.give_back();
+            inner.events.shrink_to_fit();
+        }
+        let due = inner.link.poll_timeout().is_some_and(|at| at <= now);
+        drop(inner);
+        if due {
+            self.shared.stir();
+        }
+    }
+
     /// Waits until a stream did something the driver must act upon (bytes to send, credit, reset).
     /// Never misses a wake-up between two calls. For one driver at a time.
     pub async fn stirred(&self) {

@@ -217,6 +217,12 @@ impl Frame {
         out.freeze()
     }
 
+    /// The nonce, if this is a whole PING.
+    pub(super) fn nonce_of_ping(frame: &[u8]) -> Option<u64> {
+        let (&kind, nonce) = frame.split_first()?;
+        (kind == PING).then(|| nonce.try_into().ok().map(u64::from_be_bytes)).flatten()
+    }
+
     /// Reads a frame. What is not exactly of a frame's form is a [`Violation`]; offsets and
     /// stream numbers are judged by the link.
     pub fn decode(frame: Bytes) -> Result<Self, Violation> {

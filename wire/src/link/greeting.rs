@@ -102,6 +102,15 @@ pub struct Welcome {
     pub dead_ms: u32,
     /// How long both ends keep a link whose transport is gone, in milliseconds.
     pub resume_within_ms: u32,
+    /// Over how long all devices are to spread when they come back together, in milliseconds; each takes a random
+    /// part of it, unless somebody waits for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spread_ms: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The device is not let in.

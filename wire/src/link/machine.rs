@@ -165,6 +165,19 @@ impl Link {
         !matches!(self.phase, Phase::New | Phase::Lost)
     }
 
+    /// Whether nobody uses it: then its `poll_timeout` is only about whether the peer is still there, and may be looked
+    /// after now and then, together with that of others.
+    pub fn is_at_rest(&self) -> bool {
+        self.phase == Phase::Steady && self.streams.is_empty() && self.resets.is_empty()
+    }
+
+    /// Gives back memory that was needed for a moment.
+    pub fn give_back(&mut self) {
+        self.outputs.shrink_to_fit();
+        self.liveness.give_back();
+        [&mut self.credits, &mut self.ahead, &mut self.paced].into_iter().for_each(Turns::give_back);
+    }
+
     /// (Broker) opens a stream. Works while the transport is down, too.
     pub fn open(&mut self, target: Target, class: Class) -> Result<StreamId, OpenError> {
         debug_assert_eq!(self.role, Role::Broker, "only the broker opens streams");

@@ -30,6 +30,21 @@ impl Link {
         }
     }
 
+    /// Answers a PING at once, without all that another frame may set off: what is to be sent for it, our own PING
+    /// with it when that is due. None: it is no PING that could be answered now; it is to be given to `handle`.
+    ///
+    /// There may be outputs afterwards, and something to transmit.
+    pub fn answer(&mut self, now: Instant, frame: &[u8]) -> Option<(Bytes, Option<Bytes>)> {
+        let nonce = Frame::nonce_of_ping(frame).filter(|_| self.phase == Phase::Steady)?;
+        if self.liveness.heard(now) {
+            self.outputs.push_back(Output::Steady);
+        }
+        self.ping(now, nonce);
+        let nonce = self.liveness.next_pong()?;
+        let ping = self.liveness.next_ping(now).map(|nonce| Frame::Ping { nonce }.encode());
+        Some((Frame::Pong { nonce }.encode(), ping))
+    }
+
     fn steady_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Violation> {
         match frame {
             Frame::Open { stream, target, class, limit } => self.peer_opens(stream, target, class, limit),
@@ -41,7 +56,7 @@ impl Link {
             Frame::Reset { stream, code } => self.peer_resets(stream, code),
             Frame::ResetOk { stream } => self.reset_ok(stream),
             Frame::Ping { nonce } => {
-                self.ping(nonce);
+                self.ping(now, nonce);
                 Ok(())
             }
             Frame::Pong { nonce } => self.pong(now, nonce),
@@ -174,8 +189,11 @@ impl Link {
         }
     }
 
-    fn ping(&mut self, nonce: u64) {
+    fn ping(&mut self, now: Instant, nonce: u64) {
         self.liveness.ping(nonce);
+        if self.role == Role::Broker {
+            self.liveness.beat(now, self.config.ping_every, !self.streams.is_empty());
+        }
         for (id, stream) in &mut self.streams {
             if stream.inbound.is_asked() {
                 self.credits.add(*id);

@@ -71,6 +71,10 @@ impl Turns {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
+
+    pub(super) fn give_back(&mut self) {
+        self.queue.shrink_to_fit();
+    }
 }
 
 /// How much may be under way on a link before bulk has to wait.

@@ -10,12 +10,13 @@ use moorline_wire::Code;
 use moorline_wire::term::frame::{HostControl, Size, ViewerControl, ViewerRole};
 use moorline_wire::term::host::Attach;
 use moorline_wire::term::{self, HostFrame, ViewerFrame, ViewerId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::SshSession;
 use crate::clock::{self, now};
 use crate::metrics::Direction;
+use crate::pipe::{self, Refused, pipe};
 use crate::session::SessionView;
 use crate::session::state::Input;
 use crate::socket::Outgoing;
@@ -33,7 +34,7 @@ pub struct Viewer {
     /// The key of its tab, which it keeps over its connections.
     key: String,
     /// Where its frames go.
-    outgoing: mpsc::Sender<Outgoing>,
+    outgoing: pipe::Sender<Outgoing>,
     /// What listens to it.
     reading: SpawnHandle,
     /// Somebody waits for room in `outgoing`.
@@ -89,8 +90,8 @@ impl SshSession {
         loop {
             let room = match viewer.outgoing.try_reserve() {
                 Ok(room) => room,
-                Err(mpsc::error::TrySendError::Closed(())) => return Sent::Closed,
-                Err(mpsc::error::TrySendError::Full(())) => return Sent::NoRoom,
+                Err(Refused::Closed(())) => return Sent::Closed,
+                Err(Refused::Full(())) => return Sent::NoRoom,
             };
             match (self.house.poll_transmit(now(), id), viewer.closing) {
                 (Some(frame), _) => room.send(outgoing(frame)),
@@ -158,7 +159,7 @@ fn reason(code: Code, view: &watch::Sender<SessionView>) -> String {
 
 /// Somebody whose hello was accepted wants to see and type.
 #[derive(Message)]
-#[rtype(result = "mpsc::Sender<ViewerFrame>")]
+#[rtype(result = "pipe::Sender<ViewerFrame>")]
 pub struct Join {
     /// Who, in words.
     pub who: String,
@@ -167,7 +168,7 @@ pub struct Join {
     /// The next resume token of this viewer.
     pub resume: String,
     /// Where their frames go.
-    pub outgoing: mpsc::Sender<Outgoing>,
+    pub outgoing: pipe::Sender<Outgoing>,
 }
 
 /// What a hello says besides who it is.
@@ -192,7 +193,7 @@ impl Handler<Join> for SshSession {
         let Join { who, hello, resume, outgoing } = join;
         self.last_viewer += 1;
         let id = ViewerId(self.last_viewer);
-        let (sender, frames) = mpsc::channel(FRAMES);
+        let (sender, frames) = pipe(FRAMES);
         let attached = self.attached(&hello, resume);
         if let Some(gap) = self.away.came_back(&hello.viewer) {
             self.parts.metrics.gap(gap);
@@ -270,7 +271,7 @@ impl SshSession {
 /// What that viewer does; `None` when its connection is gone.
 fn frames_of(
     id: ViewerId,
-    frames: mpsc::Receiver<ViewerFrame>,
+    frames: pipe::Receiver<ViewerFrame>,
 ) -> impl futures_util::Stream<Item = FromViewer> {
     stream::unfold(Some(frames), move |frames| async move {
         let mut frames = frames?;

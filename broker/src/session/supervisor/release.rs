@@ -7,11 +7,12 @@ use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{AsyncContext, Context};
 use moorline_wire::Code;
 use moorline_wire::keep::{Decoder, FromKeeper, KeeperControl, OrderControl, ToKeeper, VERSION};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
 use super::SessionSupervisor;
 use crate::clock::{self, wall};
+use crate::pipe::pipe;
 use crate::problem::Problem;
 use crate::session::ready::{Wish, ready_again};
 use crate::session::ssh::{FromShell, Shell as Ssh};
@@ -81,7 +82,7 @@ async fn let_go(parts: &SessionParts, wish: &Wish) -> Result<(), Problem> {
         Err(problem) if problem.code == Code::GONE => return Ok(()),
         ready => ready?,
     };
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = pipe(usize::MAX);
     let ssh = Ssh::start(ready.opened.stream, ready.plan, tell);
     let order = |order| ssh.input(&ToKeeper::Order(order).encode());
     let mut decoder = Decoder::after_preamble();

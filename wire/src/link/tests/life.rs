@@ -18,15 +18,80 @@ fn open(pair: &mut Pair) -> StreamId {
 }
 
 #[test]
-fn both_ends_measure_the_round_trip_at_once_and_every_five_seconds() {
+fn both_ends_measure_the_round_trip_at_once_and_every_five_seconds_while_somebody_uses_the_link() {
     let mut pair = Pair::connected(Config::default());
     for end in &pair.ends {
         assert_eq!(end.link.rtt(), Some(Duration::from_millis(40)));
     }
+    open(&mut pair);
     pair.pass(Duration::from_secs(60));
     for end in &pair.ends {
         assert_eq!(told(end, &Output::Rtt(Duration::from_millis(40))), 13);
     }
+}
+
+#[test]
+fn a_broker_at_rest_answers_and_asks_by_itself_only_twice_a_minute() {
+    let mut pair = Pair::connected(Config::default());
+    pair.pass(Duration::from_secs(121));
+    let measured = |end: &End| told(end, &Output::Rtt(Duration::from_millis(40)));
+    assert_eq!((measured(&pair.ends[AGENT]), measured(&pair.ends[BROKER])), (25, 5));
+    for end in &pair.ends {
+        assert_eq!(told(end, &Output::Unstable), 0);
+    }
+}
+
+#[test]
+fn a_ping_is_answered_by_itself_as_it_is_among_other_frames() {
+    let mut pair = Pair::connected(Config::default());
+    pair.pass(Duration::from_secs(31));
+    let now = pair.now;
+    let (ping, pong) =
+        ([&[0x16][..], &7_u64.to_be_bytes()].concat(), [&[0x17][..], &7_u64.to_be_bytes()].concat());
+    let broker = &mut pair.ends[BROKER].link;
+    let (answer, own) = broker.answer(now, &ping).unwrap();
+    assert_eq!((&*answer, own), (&*pong, None));
+    // Half a minute later its own ping goes with it, once.
+    let later = now + Duration::from_secs(28);
+    let (_, own) = broker.answer(later, &ping).unwrap();
+    assert_eq!(own.map(|own| own[0]), Some(0x16));
+    assert_eq!(broker.answer(later, &ping).unwrap().1, None);
+    for other in [&pong[..], &ping[..8], &[], &[ping.clone(), vec![0]].concat()] {
+        assert_eq!(broker.answer(later, other), None, "{other:?}");
+    }
+    assert!(broker.is_at_rest());
+    broker.handle(later, Input::Disconnected).unwrap();
+    assert_eq!(broker.answer(later, &ping), None);
+    assert!(!broker.is_at_rest());
+}
+
+#[test]
+fn a_ping_that_is_answered_by_itself_ends_an_unstable_time_and_asks_for_acknowledgements() {
+    let mut pair = Pair::connected(Config::default());
+    let id = open(&mut pair);
+    pair.settle();
+    let agent = &mut pair.ends[AGENT];
+    agent.link.write(id, b"typed");
+    pair.drain(AGENT);
+    pair.pass(Duration::from_millis(100));
+    let now = pair.now + Duration::from_secs(11);
+    let broker = &mut pair.ends[BROKER].link;
+    broker.handle_timeout(now);
+    while broker.poll_output().is_some() {}
+    let ping = [&[0x16][..], &1000_u64.to_be_bytes()].concat();
+    broker.answer(now, &ping).unwrap();
+    assert_eq!(broker.poll_output(), Some(Output::Steady));
+    assert!(broker.has_transmit(), "nothing is said of what has arrived");
+}
+
+#[test]
+fn a_broker_asks_before_it_calls_a_silent_agent_unstable() {
+    let mut pair = Pair::connected(Config::default());
+    pair.pass(Duration::from_secs(31));
+    // The agent hears and answers, but its own clock stands still.
+    pair.ends[AGENT].stands_still = true;
+    pair.pass(Duration::from_secs(60));
+    assert_eq!(told(&pair.ends[BROKER], &Output::Unstable), 0);
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(super) struct End {
     pub(super) app: App,
     /// Its driver has a transport.
     pub(super) attached: bool,
+    /// Its driver never looks at the time: it hears and answers, and begins nothing.
+    pub(super) stands_still: bool,
     /// What the driver was told, in order.
     pub(super) told: Vec<Output>,
 }
@@ -91,6 +93,7 @@ impl Pair {
             link: Link::new(role, config.clone(), now),
             app: App::new(role),
             attached: false,
+            stands_still: false,
             told: Vec::new(),
         };
         let wire = || Wire { latency: Duration::from_millis(20), room: usize::MAX, ..Wire::default() };
@@ -190,7 +193,10 @@ impl Pair {
     /// Jumps to the next event and lets it happen; says whether there was one before `limit`.
     pub(super) fn step_before(&mut self, limit: Instant) -> bool {
         let arrivals = [BROKER, AGENT].map(|end| self.wires[end].in_flight.front().map(|(at, _)| *at));
-        let timeouts = [BROKER, AGENT].map(|end| self.ends[end].link.poll_timeout());
+        let timeouts = [BROKER, AGENT].map(|end| {
+            let end = &self.ends[end];
+            end.link.poll_timeout().filter(|_| !end.stands_still)
+        });
         let free = [BROKER, AGENT].map(|end| self.wires[end].free_at().filter(|at| *at > self.now));
         let all = arrivals.into_iter().chain(timeouts).chain(free);
         let Some(next) = all.flatten().min().filter(|next| *next <= limit) else {
