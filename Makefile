@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check chaos bench counts dev deny screenshot clean
+.PHONY: help up test check chaos bench load counts dev deny screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ chaos: ## kill, cut, stall and fill everything at random moments; no byte, key o
 
 bench: ## speed, size and Ctrl-C beside direct ssh, ssh -J, wetty and webssh, and what takes minutes; writes target/bench.json and the README's tables
 	@exec tests/scripts/bench.sh --readme
+
+load: ## ten thousand devices and a thousand sessions on one broker (N=10000); writes target/load.json
+	@exec tests/scripts/load.sh --devices "$(or $(N),10000)"
 
 counts: ## count the instructions of a keystroke and of 1 MiB through wire; more than +5 % fails
 	@exec tests/scripts/counts.sh

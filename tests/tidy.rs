@@ -402,7 +402,7 @@ fn every_golden_file_is_read_by_both_implementations() {
 #[test]
 fn the_make_targets_that_people_are_told_of_are_there() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("there is a Makefile");
-    for target in ["help", "up", "test", "check", "chaos", "bench", "counts", "dev", "clean"] {
+    for target in ["help", "up", "test", "check", "chaos", "bench", "load", "counts", "dev", "clean"] {
         assert!(
             makefile.lines().any(|line| line.starts_with(&format!("{target}: ## "))),
             "make {target} is missing or unexplained"

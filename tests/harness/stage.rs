@@ -91,6 +91,11 @@ impl Stage {
         .await
     }
 
+    /// What the logs have so far that nobody announced.
+    pub fn complaints(&self) -> Vec<String> {
+        self.inner.complaints()
+    }
+
     pub(crate) fn inner(&self) -> Arc<Inner> {
         Arc::clone(&self.inner)
     }

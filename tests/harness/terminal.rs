@@ -312,6 +312,15 @@ impl Terminal {
         self.seen.look(|now| (now.rebuilt, now.gaps))
     }
 
+    /// The errors that its person was shown.
+    pub fn errors(&self) -> Vec<String> {
+        let text = |control: &HostControl| match control {
+            HostControl::Error { code, text, .. } => Some(format!("{code}: {text}")),
+            _ => None,
+        };
+        self.seen.look(|now| now.controls.iter().filter_map(text).collect())
+    }
+
     /// The steps of the setup, as they were told.
     pub fn steps(&self) -> Vec<Step> {
         self.seen.look(|now| now.steps.clone())

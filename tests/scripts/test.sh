@@ -20,6 +20,9 @@ fi
 say "chaos: every fault three times (make chaos tries them more often)"
 cargo build -p moorline-tests --bin chaos
 TESTS_LOG=info "$target_dir/debug/chaos" --short --json "$target_dir/chaos-short.json" || failed=1
+say "load: two thousand devices and twenty sessions (make load has ten thousand and a thousand)"
+cargo build -p moorline-tests --bin load
+"$target_dir/debug/load" --short --json "$target_dir/load-short.json" || failed=1
 say "in the browser: the page as it is shipped, in real Chromium"
 MOORLINE_BINARIES="$TESTS_BINARIES" tests/browser/run.sh || failed=1
 exit "$failed"
