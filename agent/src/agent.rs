@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Mode};
 use crate::connection::{self, Dialer, InstallKey};
 use crate::identity::{Identity, StateDir};
+use crate::metrics::{Listener, Metrics};
 use crate::sshd::{EmbeddedSshd, UserCa};
-use crate::{Problem, clock, host_keys, keeper, tunnel};
+use crate::{Problem, clock, host_keys, keeper, metrics, tunnel};
 
 /// What is prepared once.
 pub struct Agent {
@@ -24,6 +25,8 @@ pub struct Agent {
     pub identity: Identity,
     /// The pinned CA of the broker.
     pub user_ca: UserCa,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What this device can do beyond the least, for the greeting.
     pub capabilities: Vec<String>,
     state: StateDir,
@@ -42,7 +45,7 @@ impl Agent {
     pub fn new(config: Config) -> Result<(Self, impl Future<Output = ()> + Send + 'static), Problem> {
         let state = StateDir::open(&config.state_dir)?;
         let identity = state.identity()?;
-        let user_ca = UserCa::default();
+        let (user_ca, metrics) = (UserCa::default(), Metrics::default());
         if let Some(ca) = state.user_ca()? {
             user_ca.set(&ca);
         }
@@ -53,14 +56,14 @@ impl Agent {
                 let host_key = public_line(key.public_key())?;
                 let (embedded, limits, timing) = (&config.embedded, &config.limits, &config.timing);
                 let keeper = &config.keeper;
-                let (sshd, burials) =
-                    EmbeddedSshd::new(key, user_ca.clone(), embedded, keeper, limits, timing);
+                let (ca, metrics) = (user_ca.clone(), metrics.clone());
+                let (sshd, burials) = EmbeddedSshd::new(key, ca, embedded, keeper, limits, timing, metrics);
                 (Service::Embedded { sshd, host_key }, Some(burials))
             }
         };
         // Now: an upgrade may put another program in our place.
         let capabilities = keeper::capability().filter(|_| config.keeper.enabled).into_iter().collect();
-        let agent = Self { config, identity, user_ca, capabilities, state, service };
+        let agent = Self { config, identity, user_ca, metrics, capabilities, state, service };
         agent.install_key()?;
         let burials = async move {
             if let Some(burials) = burials {
@@ -77,7 +80,9 @@ impl Agent {
             Service::System => None,
         };
         let (address, connect) = (self.config.sshd.address.clone(), self.config.timing.sshd_connect);
+        let streaming = self.metrics.stream();
         async move {
+            let _streaming = streaming;
             match (target, sshd) {
                 (Target::Sshd, Some(sshd)) => sshd.serve(stream).await,
                 (Target::Sshd, None) => tunnel::run(stream, &address, connect).await,
@@ -128,6 +133,26 @@ fn public_line(key: &PublicKey) -> Result<String, Problem> {
     key.to_openssh().map_err(|err| Problem::new(Code::INTERNAL).because(err))
 }
 
+/// Answers whoever asks for the figures, for ever; where nobody is to ask, it only waits.
+async fn tell_figures(agent: &Agent) -> Result<impl Future<Output = ()> + use<>, Problem> {
+    let listener = match &agent.config.metrics {
+        None => None,
+        Some(place) => {
+            let listener = Listener::bind(place).await;
+            let why = |err: io::Error| Problem::setting("metrics.listen", format!("{place}: {err}"));
+            tracing::info!(%place, "the figures of this agent are told");
+            Some(listener.map_err(why)?)
+        }
+    };
+    let metrics = agent.metrics.clone();
+    Ok(async move {
+        match listener {
+            Some(listener) => metrics::serve(listener, metrics).await,
+            None => std::future::pending().await,
+        }
+    })
+}
+
 /// Runs until it is told to leave, then ends all sessions, within the limit for it.
 pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem> {
     let limit = config.timing.leave;
@@ -140,6 +165,7 @@ pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem
         sshd = agent.config.sshd.mode.as_str(),
         "agent started"
     );
+    let telling = tell_figures(&agent).await?;
     let agent = Arc::new(agent);
     let connected = agent.clone();
     let leaving = leave.clone();
@@ -158,6 +184,7 @@ pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem
     };
     tokio::select! {
         _ = async { tokio::join!(connection, burials) } => tracing::info!("left"),
+        () = telling => {}
         () = deadline => tracing::warn!("left before everything was ended"),
     }
     Ok(())

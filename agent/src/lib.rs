@@ -8,9 +8,10 @@
 //! - [`tunnel`]: a stream of the link to the system's own sshd
 //! - [`sshd`]: the SSH server inside the agent, for a device that has none
 //! - [`keeper`]: the process that owns a session's terminal and outlives the agent
+//! - [`metrics`]: what it counts of itself, and how it tells
 //! - [`clock`]: the only module that knows what time it is
 //!
-//! The agent listens on no port. It opens no stream of its own: the broker does, and says towards
+//! The agent listens on no port, unless it is to tell its figures on this device. It opens no stream of its own: the broker does, and says towards
 //! what. It holds no password and asks PAM nothing: who may log in is decided by a certificate of
 //! the broker that this device was enrolled with, or by the login's own `authorized_keys`.
 
@@ -21,6 +22,7 @@ pub mod connection;
 mod host_keys;
 pub mod identity;
 pub mod keeper;
+pub mod metrics;
 pub mod problem;
 pub mod sshd;
 pub mod tunnel;

@@ -17,6 +17,7 @@ pub use size::Size;
 pub use url::BrokerUrl;
 
 use crate::Problem;
+use crate::metrics::Place;
 
 /// The settings, checked: what is in here can be used.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub timing: Timing,
     /// What is logged.
     pub log: Log,
+    /// Where the agent's figures are told.
+    pub metrics: Option<Place>,
 }
 
 /// How to get to the broker. (A proxy's address may hold a password: never shown.)
@@ -117,6 +120,8 @@ impl Config {
         if let Err(err) = settings.log.filter.parse::<tracing_subscriber::filter::Targets>() {
             return Err(refuse("log.filter", err.to_string()));
         }
+        let listen = Some(settings.metrics.listen.as_str()).filter(|listen| !listen.is_empty());
+        let metrics = listen.map(str::parse).transpose().map_err(|why| refuse("metrics.listen", why))?;
         let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         Ok(Self {
             name: Some(settings.name).filter(|name| !name.is_empty()).unwrap_or_else(host_name),
@@ -136,6 +141,7 @@ impl Config {
             limits: settings.limits,
             timing: settings.timing,
             log: settings.log,
+            metrics,
         })
     }
 }
@@ -231,6 +237,7 @@ mod tests {
             ("limits.input=1KiB", "limits.input"),
             ("broker.url=ftp://x", "broker.url"),
             ("log.filter=a=b=c", "log.filter"),
+            ("metrics.listen=0.0.0.0:9101", "metrics.listen"),
         ] {
             let text = check(&[argument]).unwrap_err().to_string();
             assert!(text.contains(word) && text.contains("--set"), "{text}");

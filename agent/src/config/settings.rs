@@ -35,6 +35,8 @@ pub struct Settings {
     pub timing: Timing,
     /// What is logged, to standard error.
     pub log: Log,
+    /// What the agent counts of itself, for Prometheus.
+    pub metrics: Metrics,
 }
 
 /// The broker that this device belongs to.
@@ -177,6 +179,15 @@ pub struct Log {
     pub format: Format,
 }
 
+/// What the agent counts of itself, for Prometheus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Where GET /metrics is answered: a loopback address with a port, or unix:/PATH/OF/A/SOCKET. Empty:
+    /// nowhere.
+    pub listen: String,
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -228,6 +239,7 @@ impl Default for Settings {
                 leave: Duration::from_secs(5),
             },
             log: Log { filter: "info".into(), format: Format::Text },
+            metrics: Metrics { listen: String::new() },
         }
     }
 }

@@ -74,7 +74,7 @@ impl Bond {
                 match &output {
                     Output::Unstable => tracing::info!("nothing was heard from the broker for a while"),
                     Output::Steady => tracing::info!("the broker is heard again"),
-                    Output::Rtt(rtt) => tracing::trace!(?rtt, "round trip"),
+                    Output::Rtt(rtt) => agent.metrics.rtt(*rtt),
                     Output::GoingAway { come_back_after } => {
                         tracing::info!(?come_back_after, "the broker goes away");
                     }

@@ -16,6 +16,7 @@ use super::bond::{Bond, reap};
 use super::dial::Socket;
 use crate::agent::Agent;
 use crate::clock;
+use crate::metrics::Metrics;
 
 /// How long the other side may take to hear that we close.
 const CLOSING: Duration = Duration::from_millis(500);
@@ -64,13 +65,14 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
         let happened = tokio::select! {
             biased;
             () = leave.cancelled() => Happened::Leave,
-            happened = std::future::poll_fn(|cx| line.poll(cx, &bond.link)) => happened,
+            happened = std::future::poll_fn(|cx| line.poll(cx, &bond.link, &agent.metrics)) => happened,
             () = bond.link.stirred() => Happened::Nothing,
             () = clock::until(bond.link.poll_timeout()) => Happened::Time,
             () = reap(&mut bond.streams) => Happened::Nothing,
         };
         match happened {
             Happened::Frame(frame) => {
+                agent.metrics.received(frame.len());
                 if let Err(violation) = bond.link.handle(clock::now(), Input::Frame(frame)) {
                     tracing::warn!(code = %violation.code, what = violation.what, "the broker broke a rule of the link");
                     line.close(violation.code, violation.what).await;
@@ -83,7 +85,7 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
             Happened::Leave => {
                 bond.link.reset_streams(Code::AGENT_STOPPED);
                 bond.streams.shutdown().await;
-                line.say_goodbye(&bond.link).await;
+                line.say_goodbye(&bond.link, &agent.metrics).await;
                 return Ended::Left;
             }
         }
@@ -92,8 +94,8 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
 
 impl Line {
     /// Sends what the link has as far as the WebSocket takes it; ready with a message, or the end.
-    fn poll(&mut self, cx: &mut Context<'_>, link: &LinkHandle) -> Poll<Happened> {
-        if let Poll::Ready(code) = self.poll_send(cx, link) {
+    fn poll(&mut self, cx: &mut Context<'_>, link: &LinkHandle, metrics: &Metrics) -> Poll<Happened> {
+        if let Poll::Ready(code) = self.poll_send(cx, link, metrics) {
             return Poll::Ready(Happened::Broke(code));
         }
         loop {
@@ -118,7 +120,7 @@ impl Line {
 
     /// Ready only when the WebSocket is broken. What it does not take stays in the link, where more
     /// urgent bytes can still go ahead of it.
-    fn poll_send(&mut self, cx: &mut Context<'_>, link: &LinkHandle) -> Poll<Code> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, link: &LinkHandle, metrics: &Metrics) -> Poll<Code> {
         let broken = |_| Code::LINK_DEAD;
         loop {
             match Pin::new(&mut self.socket).poll_ready(cx) {
@@ -131,6 +133,7 @@ impl Line {
                 }
             }
             let Some(frame) = link.poll_transmit(clock::now()) else { break };
+            metrics.sent(frame.len());
             if let Err(code) = Pin::new(&mut self.socket).start_send(Message::Binary(frame)).map_err(broken) {
                 return Poll::Ready(code);
             }
@@ -158,8 +161,8 @@ impl Line {
     }
 
     /// Sends the resets of our streams, then closes.
-    async fn say_goodbye(&mut self, link: &LinkHandle) {
-        let send = std::future::poll_fn(|cx| match self.poll_send(cx, link) {
+    async fn say_goodbye(&mut self, link: &LinkHandle, metrics: &Metrics) {
+        let send = std::future::poll_fn(|cx| match self.poll_send(cx, link, metrics) {
             Poll::Pending if self.unflushed => Poll::Pending,
             _ => Poll::Ready(()),
         });

@@ -25,6 +25,7 @@ use drive::Ended;
 
 use crate::agent::Agent;
 use crate::clock;
+use crate::metrics::Metrics;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,7 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
                 let ended = drive::drive(socket, bond, agent, leave).await;
                 bond.disconnected();
                 backoff.may_take(bond.may_take());
+                agent.metrics.disconnected(matches!(ended, Ended::Broke(_)));
                 match ended {
                     Ended::Left => return,
                     Ended::GoingAway(back) => Outcome::Told(back),
@@ -72,7 +74,10 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
                     }
                 }
             }
-            Err(failure) => failed(&failure),
+            Err(failure) => {
+                count(&agent.metrics, &failure);
+                failed(&failure)
+            }
         };
         wait = backoff.after(clock::now(), outcome, rand::random());
         tracing::debug!(?wait, "dialling again after a while");
@@ -113,8 +118,16 @@ fn take_up<'a>(
     }
     let taken = bond.as_mut().expect("a link was there or was just made");
     taken.connected(attach, welcome).map_err(GreetingError::Violation)?;
+    agent.metrics.connected(welcome.resumed);
     tracing::info!(epoch = welcome.epoch, resumed = welcome.resumed, "connected to the broker");
     Ok(taken)
+}
+
+fn count(metrics: &Metrics, failure: &Failure) {
+    match failure {
+        Failure::Dial(_) => metrics.not_dialled(),
+        Failure::Greeting(_) | Failure::Late(_) | Failure::OutOfStep => metrics.not_greeted(),
+    }
 }
 
 fn broke(code: Code, since: std::time::Instant, resumable: bool) -> Outcome {

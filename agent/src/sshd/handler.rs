@@ -92,11 +92,13 @@ impl Connection {
         match decided.await.unwrap_or_else(|_| Err("looking the login up failed".into())) {
             Ok((login, grant)) => {
                 tracing::info!(login = login.name, by = grant.by, "let in");
+                self.shared.metrics.login(true);
                 self.who = Some((login, grant));
                 Auth::Accept
             }
             Err(why) => {
                 tracing::warn!(login = user, why, "refused a login");
+                self.shared.metrics.login(false);
                 Auth::reject()
             }
         }

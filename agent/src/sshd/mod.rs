@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::{Embedded, Keeper, Limits, Timing};
 use crate::keeper::{DIR_VARIABLE, SHELL_VARIABLE};
+use crate::metrics::Metrics;
 
 mod authorized_keys;
 mod certificate;
@@ -105,6 +106,7 @@ struct Shared {
     auth: Duration,
     undertaker: Undertaker,
     cut: CancellationToken,
+    metrics: Metrics,
 }
 
 impl Shared {
@@ -138,6 +140,7 @@ impl EmbeddedSshd {
         keeper: &Keeper,
         limits: &Limits,
         timing: &Timing,
+        metrics: Metrics,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let cut = CancellationToken::new();
         let (undertaker, burials) = Undertaker::new(timing.kill_grace, cut.clone());
@@ -152,6 +155,7 @@ impl EmbeddedSshd {
             auth: timing.ssh_auth,
             undertaker,
             cut,
+            metrics,
         };
         (Self { shared: Arc::new(shared) }, burials)
     }

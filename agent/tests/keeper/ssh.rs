@@ -147,6 +147,7 @@ async fn embedded(device: &Device) -> (JoinSet<()>, u16) {
         &settings.keeper,
         &settings.limits,
         &settings.timing,
+        moorline_agent::metrics::Metrics::default(),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

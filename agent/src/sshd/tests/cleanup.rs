@@ -70,6 +70,7 @@ async fn closing_the_server_ends_all_sessions_and_then_its_work_is_done() {
         &settings.keeper,
         &settings.limits,
         &settings.timing,
+        crate::metrics::Metrics::default(),
     );
     let (near, far) = tokio::io::duplex(1024);
     let serving = {

@@ -52,7 +52,9 @@ impl Stage {
         let ca = UserCa::default();
         let (embedded, keeper) = (&settings.embedded, &settings.keeper);
         let (limits, timing) = (&settings.limits, &settings.timing);
-        let (sshd, burials) = EmbeddedSshd::new(host_key, ca.clone(), embedded, keeper, limits, timing);
+        let metrics = crate::metrics::Metrics::default();
+        let (sshd, burials) =
+            EmbeddedSshd::new(host_key, ca.clone(), embedded, keeper, limits, timing, metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut serving = JoinSet::new();
