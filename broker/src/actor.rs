@@ -3,16 +3,16 @@
 //! - [`spawn`]: runs an actor on an arbiter so that a panic in it ends this actor and no other,
 //!   and its parent hears of every end
 //! - [`DownGuard`]: what tells the parent, on stop, cancel and panic alike
-//! - [`Registry`]: every actor that lives: kind, id, parent, state, restarts
+//! - [`Mailbox`]: the way into an actor, which counts what waits there
+//! - [`Registry`]: every actor that lives or has just failed: kind, id, parent, state, restarts
 //! - [`Watchdog`]: ends the process when a thread of actors is stuck
 //!
 //! `actix::Supervisor` is not used: it does not survive a panic, keeps the broken value and knows
 //! no back-off. Whether an actor is started again is decided by `supervise`, by its parent.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use actix::dev::channel;
 use actix::{Actor, Addr, Context, Message};
@@ -20,13 +20,19 @@ use actix_rt::ArbiterHandle;
 use futures_util::FutureExt;
 use tracing::{Instrument, Span, error, info_span};
 
-use crate::clock;
-use crate::metrics::Metrics;
 use crate::supervise::Cause;
 
+mod mailbox;
+mod registry;
+mod watchdog;
+
+pub(crate) use mailbox::takes_mail;
+pub use mailbox::{Answer, Depth, Mail, Mailbox};
+pub use registry::{Entry, Registry, Total, Wanted};
 pub use watchdog::Watchdog;
 
-mod watchdog;
+/// The id of an actor of whose kind there is one.
+pub const ONLY: &str = "all";
 
 /// The kinds of supervised actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +50,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Kind::DeviceDirectory,
+        Kind::DeviceConnection,
+        Kind::SessionSupervisor,
+        Kind::SshSession,
+        Kind::UserConnection,
+    ];
+
     /// The kind as a metric label and in logs.
     pub fn label(self) -> &'static str {
         match self {
@@ -63,10 +78,8 @@ pub struct Birth {
     pub kind: Kind,
     /// Which one of its kind.
     pub id: String,
-    /// The kind of its parent.
+    /// The kind of its parent, of which there is one.
     pub parent: Option<Kind>,
-    /// How often it was started anew before.
-    pub restarts: usize,
     /// How many messages may wait for it.
     pub mailbox: usize,
 }
@@ -113,23 +126,32 @@ impl<F: FnOnce(Cause)> fmt::Debug for DownGuard<F> {
     }
 }
 
-/// Starts an actor on that arbiter. `make` is called there; `report` after its end, when every
-/// field of the actor is gone. The address takes messages at once, `birth.mailbox` of them.
-pub fn spawn<A, M, R>(registry: &Registry, place: &ArbiterHandle, birth: Birth, make: M, report: R) -> Addr<A>
+/// Starts an actor on that arbiter. `make` is called there, with what counts its mail; `report` after
+/// its end, when every field of the actor is gone. The mailbox takes messages at once, `birth.mailbox`
+/// of them.
+pub fn spawn<A, M, R>(
+    registry: &Registry,
+    place: &ArbiterHandle,
+    birth: Birth,
+    make: M,
+    report: R,
+) -> Mailbox<A>
 where
     A: Actor<Context = Context<A>>,
-    M: FnOnce(&mut Context<A>) -> A + Send + 'static,
+    M: FnOnce(Arc<Depth>) -> A + Send + 'static,
     R: FnOnce(Cause) + Send + 'static,
 {
     let (sender, receiver) = channel::channel(birth.mailbox);
     let span = span_of(&birth);
-    let registered = registry.enter(birth);
+    let depth = Arc::<Depth>::default();
+    let registered = registry.enter(birth, depth.clone());
+    let mailbox = Mailbox::new(Addr::new(sender), depth.clone());
     // Made here, so that an arbiter that is gone is reported, too.
     let mut guard = DownGuard::new(report);
     let run = move || {
         let task = async move {
-            let mut ctx = Context::with_receiver(receiver);
-            let mut life = match std::panic::catch_unwind(AssertUnwindSafe(|| make(&mut ctx))) {
+            let ctx = Context::with_receiver(receiver);
+            let mut life = match std::panic::catch_unwind(AssertUnwindSafe(|| make(depth))) {
                 Ok(actor) => Some(Box::pin(ctx.into_future(actor))),
                 Err(_) => None,
             };
@@ -139,8 +161,8 @@ where
             };
             // Dropping the context runs the actor's `stopping`, which may panic once more.
             let buried = std::panic::catch_unwind(AssertUnwindSafe(|| drop(life))).is_ok();
-            drop(registered);
             let cause = if lived && buried { Cause::Stopped } else { Cause::Panicked };
+            registered.ended(cause);
             if cause == Cause::Panicked {
                 error!("actor panicked");
             }
@@ -151,7 +173,7 @@ where
         actix_rt::spawn(task.instrument(span));
     };
     place.spawn_fn(run);
-    Addr::new(sender)
+    mailbox
 }
 
 /// What the log lines and traces of an actor are part of. Ten thousand connected devices have none: theirs would be
@@ -176,110 +198,18 @@ pub fn without_a_parent(cause: Cause) {
     }
 }
 
-/// Every supervised actor that lives.
-#[derive(Clone)]
-pub struct Registry {
-    metrics: Metrics,
-    entries: Arc<Mutex<Entries>>,
-}
-
-#[derive(Default)]
-struct Entries {
-    next: u64,
-    living: BTreeMap<u64, Entry>,
-}
-
-/// One actor, as an administrator sees it.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its kind.
-    pub kind: Kind,
-    /// Which one of its kind.
-    pub id: String,
-    /// The kind of its parent.
-    pub parent: Option<Kind>,
-    /// How often it was started anew.
-    pub restarts: usize,
-    /// Since when it lives.
-    pub since: jiff::Timestamp,
-}
-
-impl Registry {
-    /// Nobody lives yet.
-    pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, entries: Arc::default() }
-    }
-
-    /// Every actor that lives, the oldest first.
-    pub fn list(&self) -> Vec<Entry> {
-        self.lock().living.values().cloned().collect()
-    }
-
-    /// How many of a kind live.
-    #[cfg(test)]
-    pub fn count(&self, kind: Kind) -> usize {
-        self.lock().living.values().filter(|entry| entry.kind == kind).count()
-    }
-
-    fn enter(&self, birth: Birth) -> Registered {
-        self.metrics.actor(birth.kind.label(), 1);
-        let kind = birth.kind;
-        let mut entries = self.lock();
-        let number = entries.next;
-        entries.next += 1;
-        let entry = Entry {
-            kind,
-            id: birth.id,
-            parent: birth.parent,
-            restarts: birth.restarts,
-            since: clock::wall(),
-        };
-        entries.living.insert(number, entry);
-        drop(entries);
-        Registered { registry: self.clone(), number, kind }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lists who lives.
-impl fmt::Debug for Registry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.list().iter().map(ToString::to_string)).finish()
-    }
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parent = self.parent.map_or("nobody", Kind::label);
-        write!(f, "{} {} of {parent}, since {}", self.kind.label(), self.id, self.since)?;
-        if self.restarts > 0 { write!(f, ", restarted {} times", self.restarts) } else { Ok(()) }
-    }
-}
-
-/// Leaves the registry when dropped.
-struct Registered {
-    registry: Registry,
-    number: u64,
-    kind: Kind,
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.registry.lock().living.remove(&self.number);
-        self.registry.metrics.actor(self.kind.label(), -1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use actix::{AsyncContext, Handler};
+    use std::time::Duration;
     use tokio::sync::oneshot;
 
+    use crate::metrics::Metrics;
+
     struct Child;
+
+    takes_mail!(Child);
 
     impl Actor for Child {
         type Context = Context<Self>;
@@ -308,9 +238,9 @@ mod tests {
         }
     }
 
-    fn child(registry: &Registry) -> (Addr<Child>, oneshot::Receiver<Cause>) {
+    fn child(registry: &Registry) -> (Mailbox<Child>, oneshot::Receiver<Cause>) {
         let (tell, told) = oneshot::channel();
-        let birth = Birth { kind: Kind::SshSession, id: "s".into(), parent: None, restarts: 0, mailbox: 4 };
+        let birth = Birth { kind: Kind::SshSession, id: "s".into(), parent: None, mailbox: 4 };
         let place = actix_rt::Arbiter::current();
         let addr = spawn(
             registry,
@@ -326,7 +256,7 @@ mod tests {
 
     #[actix::test]
     async fn a_panic_in_one_actor_is_reported_and_leaves_its_neighbour_alone() {
-        let registry = Registry::new(Metrics::new());
+        let registry = Registry::new(Metrics::new(), Duration::from_secs(60));
         let (one, one_down) = child(&registry);
         let (other, other_down) = child(&registry);
         assert_eq!(one.send(Ask::Answer).await, Ok("here".to_owned()));
@@ -341,11 +271,10 @@ mod tests {
 
     #[actix::test]
     async fn a_panic_while_an_actor_is_made_is_reported_like_any_other() {
-        let registry = Registry::new(Metrics::new());
+        let registry = Registry::new(Metrics::new(), Duration::from_secs(60));
         let (tell, told) = oneshot::channel();
-        let birth =
-            Birth { kind: Kind::UserConnection, id: "u".into(), parent: None, restarts: 0, mailbox: 4 };
-        let make = |_: &mut Context<Child>| -> Child { panic!("told to") };
+        let birth = Birth { kind: Kind::UserConnection, id: "u".into(), parent: None, mailbox: 4 };
+        let make = |_| -> Child { panic!("told to") };
         let _addr = spawn(&registry, &actix_rt::Arbiter::current(), birth, make, move |cause| {
             let _ = tell.send(cause);
         });
@@ -365,6 +294,7 @@ mod tests {
     #[actix::test]
     async fn a_mailbox_takes_no_more_than_its_limit() {
         struct Busy;
+        takes_mail!(Busy);
         impl Actor for Busy {
             type Context = Context<Self>;
             fn started(&mut self, ctx: &mut Context<Self>) {
@@ -379,10 +309,13 @@ mod tests {
             type Result = ();
             fn handle(&mut self, _: Work, _: &mut Context<Self>) {}
         }
-        let registry = Registry::new(Metrics::new());
-        let birth = Birth { kind: Kind::SshSession, id: "b".into(), parent: None, restarts: 0, mailbox: 4 };
+        let registry = Registry::new(Metrics::new(), Duration::from_secs(60));
+        let birth = Birth { kind: Kind::SshSession, id: "b".into(), parent: None, mailbox: 4 };
         let addr = spawn(&registry, &actix_rt::Arbiter::current(), birth, |_| Busy, |_| ());
         let taken = (0..100).filter(|_| addr.try_send(Work).is_ok()).count();
         assert!(taken <= 5, "{taken} messages were taken");
+        let (page, _) = registry.page(Wanted { limit: 10, ..Wanted::default() });
+        assert_eq!((page[0].depth, page[0].high, page[0].capacity), (taken as u32, taken as u32, 4));
+        assert!(!page[0].healthy);
     }
 }

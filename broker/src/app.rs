@@ -20,9 +20,9 @@ use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
-use crate::http::{self, Health};
+use crate::http::{self, Health, Seats};
 use crate::identity::Identity;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 use crate::session::{SessionParts, Sessions};
 use crate::store::{self, Store};
@@ -75,9 +75,10 @@ impl App {
                 .saying("The broker could not be started. Look at its log.")
                 .because(e)
         };
-        let watchdog = Watchdog::start(parts.config.timing.arbiter_stuck).map_err(unstarted)?;
+        let watchdog =
+            Watchdog::start(parts.config.timing.arbiter_stuck, parts.metrics.clone()).map_err(unstarted)?;
         watchdog.watch_current();
-        parts.metrics.count_tasks_here();
+        parts.metrics.watch_this_thread();
         let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
         let handle = server.handle();
         // Owner: `server` below, the handle that stops it.
@@ -101,8 +102,8 @@ impl App {
         tell_service_manager(&[sd_notify::NotifyState::Stopping]);
         self.stop_taking();
         let limit = self.parts.config.timing.drain;
-        if clock::within(limit, "drain", self.take_apart()).await.is_err() {
-            self.parts.metrics.timeout("drain");
+        if clock::within(limit, Wait::Drain, self.take_apart()).await.is_err() {
+            self.parts.metrics.timeout(Wait::Drain);
             tracing::warn!("not everything ended in time");
         }
     }
@@ -126,7 +127,7 @@ fn assemble(
     resume_key: ResumeKey,
     known: usize,
 ) -> Result<http::Parts, Problem> {
-    let registry = Registry::new(metrics.clone());
+    let registry = Registry::new(metrics.clone(), config.timing.restart_window);
     let devices = Devices::start(DeviceParts {
         config: config.clone(),
         store: store.clone(),
@@ -153,11 +154,24 @@ fn assemble(
         sessions: sessions.clone(),
         warden: warden.clone(),
         audit: audit.clone(),
-        registry,
+        registry: registry.clone(),
         resume_key,
     })?;
-    let health = Health::default();
-    Ok(http::Parts { config, store, metrics, devices, sessions, users, identity, warden, audit, health })
+    let (seats, health) = (Seats::new(config.limits.event_streams), Health::default());
+    Ok(http::Parts {
+        config,
+        store,
+        metrics,
+        devices,
+        sessions,
+        users,
+        identity,
+        warden,
+        audit,
+        registry,
+        seats,
+        health,
+    })
 }
 
 async fn tell_if_nobody_can_log_in(parts: &http::Parts) -> Result<(), Problem> {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, SpawnHandle};
 
+use crate::metrics::Wait;
+
 /// The time for machines: it never goes back, and a stopped clock stops it.
 pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -22,18 +24,14 @@ pub fn wall() -> jiff::Timestamp {
 
 /// A wait took longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what} took longer than it may")]
+#[error("{} took longer than it may", what.label())]
 pub struct TimedOut {
     /// What was waited for, as `timeouts_total{what}` counts it.
-    pub what: &'static str,
+    pub what: Wait,
 }
 
 /// Waits for `io` for at most `limit`. Whoever gets [`TimedOut`] counts it by its `what`.
-pub async fn within<T>(
-    limit: Duration,
-    what: &'static str,
-    io: impl Future<Output = T>,
-) -> Result<T, TimedOut> {
+pub async fn within<T>(limit: Duration, what: Wait, io: impl Future<Output = T>) -> Result<T, TimedOut> {
     tokio::time::timeout(limit, io).await.map_err(|_| TimedOut { what })
 }
 

@@ -266,6 +266,8 @@ settings! {
         tokens_per_person: usize = "50";
         /// Acts that the audit keeps; the oldest go.
         audit: usize = "500000";
+        /// Browsers that listen to changes (/api/v1/events) at once.
+        event_streams: usize = "64";
     }
 }
 

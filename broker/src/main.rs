@@ -4,7 +4,7 @@
 //! every route; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
 //! device's link; [`store`] and [`secret`] keep what outlives the process. [`identity`] knows who people are,
 //! [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
-//! [`config`], [`metrics`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
+//! [`config`], [`metrics`], [`news`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ mod id;
 mod identity;
 mod logging;
 mod metrics;
+mod news;
 mod pipe;
 mod problem;
 mod secret;

@@ -89,7 +89,7 @@ impl Kit {
         let path = folder.path().join(crate::store::FILE);
         let store = Store::open(&path, &config.timing, metrics.clone()).await.unwrap();
         let ca = Ca::load_or_create(folder.path()).unwrap();
-        let registry = Registry::new(metrics.clone());
+        let registry = Registry::new(metrics.clone(), config.timing.restart_window);
         let devices = Devices::start(DeviceParts {
             config: config.clone(),
             store: store.clone(),

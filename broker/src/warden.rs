@@ -20,6 +20,7 @@ use crate::audit::Auditor;
 use crate::clock::{self, wall};
 use crate::config::Config;
 use crate::identity::{DEMO, Identity, Pass, Use};
+use crate::metrics::Wait;
 use crate::problem::Problem;
 use crate::session::{SessionView, Sessions};
 use crate::store::{AuditRow, DeviceRow, PersonRow, PersonState, SessionRow, Store};
@@ -211,7 +212,7 @@ impl Warden {
                 std::future::pending::<()>().await;
             }
         };
-        let _ = clock::within(self.config.login.check, "login_check", changed).await;
+        let _ = clock::within(self.config.login.check, Wait::LoginCheck, changed).await;
     }
 
     /// See [`Identity::changes`].

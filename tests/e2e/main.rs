@@ -4,6 +4,7 @@
 mod breaks;
 mod endings;
 mod link;
+mod observe;
 mod people;
 mod refusals;
 mod requests;

@@ -9,6 +9,7 @@
 //! - [`impostor`]: a device that is not what it says, or that sends what it should not
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced, and a slow line
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
+//! - [`events`]: what changes, as a page is told it
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
 //!
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod broker;
+pub mod events;
 pub mod impostor;
 pub mod inspect;
 pub mod process;

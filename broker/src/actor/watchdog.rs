@@ -13,6 +13,9 @@ use std::time::Duration;
 use actix_rt::{Arbiter, ArbiterHandle};
 use tracing::error;
 
+use crate::clock;
+use crate::metrics::Metrics;
+
 /// How often each arbiter is asked.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -24,8 +27,8 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Aborts the process when an arbiter has not answered for `limit`.
-    pub fn start(limit: Duration) -> std::io::Result<Self> {
-        Self::start_with(limit, EVERY, || {
+    pub fn start(limit: Duration, metrics: Metrics) -> std::io::Result<Self> {
+        Self::start_with(limit, EVERY, metrics, || {
             error!("a thread of actors is stuck: aborting");
             std::process::abort();
         })
@@ -34,11 +37,12 @@ impl Watchdog {
     fn start_with(
         limit: Duration,
         every: Duration,
+        metrics: Metrics,
         stuck: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (watch, newcomers) = channel();
         std::thread::Builder::new().name("watchdog".into()).spawn(move || {
-            if ask_until_stuck(limit, every, &newcomers) {
+            if ask_until_stuck(limit, every, &metrics, &newcomers) {
                 stuck();
             }
         })?;
@@ -64,14 +68,23 @@ struct Watched {
 ///
 /// It counts questions, not time: a process that was stopped as a whole (SIGSTOP, a suspended
 /// machine) has asked nothing meanwhile, and is not stuck when it goes on.
-fn ask_until_stuck(limit: Duration, every: Duration, newcomers: &Receiver<ArbiterHandle>) -> bool {
+fn ask_until_stuck(
+    limit: Duration,
+    every: Duration,
+    metrics: &Metrics,
+    newcomers: &Receiver<ArbiterHandle>,
+) -> bool {
     let unanswered_max = limit.as_millis().div_ceil(every.as_millis().max(1));
     let mut watched: Vec<Watched> = Vec::new();
     loop {
         match newcomers.recv_timeout(every) {
             Ok(arbiter) => watched.push(Watched { arbiter, unanswered: Arc::default() }),
             Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => watched.retain(ask),
+            Err(RecvTimeoutError::Timeout) => {
+                let silent = |one: &&Watched| one.unanswered.load(Ordering::Relaxed) > 0;
+                metrics.arbiters_silent(watched.iter().filter(silent).count());
+                watched.retain(|one| ask(one, metrics));
+            }
         }
         if watched.iter().any(|one| u128::from(one.unanswered.load(Ordering::Relaxed)) > unanswered_max) {
             return true;
@@ -80,10 +93,13 @@ fn ask_until_stuck(limit: Duration, every: Duration, newcomers: &Receiver<Arbite
 }
 
 /// `false`: the arbiter has ended, as arbiters do when the broker stops.
-fn ask(one: &Watched) -> bool {
-    let unanswered = one.unanswered.clone();
+fn ask(one: &Watched, metrics: &Metrics) -> bool {
+    let (unanswered, metrics, asked) = (one.unanswered.clone(), metrics.clone(), clock::now());
     unanswered.fetch_add(1, Ordering::Relaxed);
-    one.arbiter.spawn_fn(move || unanswered.store(0, Ordering::Relaxed))
+    one.arbiter.spawn_fn(move || {
+        unanswered.store(0, Ordering::Relaxed);
+        metrics.arbiter_answered(clock::now().saturating_duration_since(asked));
+    })
 }
 
 #[cfg(test)]
@@ -94,12 +110,18 @@ mod tests {
     fn a_thread_that_blocks_is_found_and_one_that_ended_is_not() {
         let (tell, told) = channel();
         let system = actix::System::new();
+        let metrics = Metrics::new();
+        let counted = metrics.clone();
         let blocked = system.block_on(async {
-            let watchdog =
-                Watchdog::start_with(Duration::from_millis(80), Duration::from_millis(10), move || {
+            let watchdog = Watchdog::start_with(
+                Duration::from_millis(80),
+                Duration::from_millis(10),
+                counted.clone(),
+                move || {
                     let _ = tell.send(());
-                })
-                .unwrap();
+                },
+            )
+            .unwrap();
             let ended = Arbiter::new();
             let guard = watchdog.clone();
             ended.spawn_fn(move || guard.watch_current());
@@ -114,9 +136,15 @@ mod tests {
             });
             told.recv_timeout(Duration::from_secs(20)).expect("the blocked arbiter was found");
             drop(free);
+            let (tell, told) = channel();
+            blocked.spawn_fn(move || tell.send(()).unwrap());
+            told.recv_timeout(Duration::from_secs(20)).expect("it answers again");
             blocked
         });
         blocked.stop();
         blocked.join().unwrap();
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains("\nmoorline_arbiters_silent 1\n"), "{text}");
+        assert!(!text.contains("\nmoorline_arbiter_delay_seconds_count 0\n"), "{text}");
     }
 }

@@ -15,10 +15,12 @@ use moorline_wire::{Code, DeviceId};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::Leg;
 use super::state::{Connection, Input, Output, Presence};
+use super::{DeviceParts, Leg};
+use crate::actor::takes_mail;
 use crate::clock::{Deadline, now, wall};
-use crate::metrics::Metrics;
+use crate::metrics::{Break, Metrics};
+use crate::news::News;
 use crate::pipe::{self, Refused};
 use crate::socket::{Incoming, Outgoing, Reflex, SocketEnds};
 
@@ -33,6 +35,7 @@ pub struct DeviceConnection {
     leg: watch::Sender<Leg>,
     gauge: PresenceGauge,
     metrics: Metrics,
+    news: News,
     deadline: Deadline,
 }
 
@@ -53,10 +56,12 @@ impl Drop for Carrier {
 
 impl DeviceConnection {
     /// A connection whose first socket comes with [`Greeted`].
-    pub fn new(device: DeviceId, link: LinkHandle, leg: watch::Sender<Leg>, metrics: Metrics) -> Self {
+    pub fn new(device: DeviceId, link: LinkHandle, leg: watch::Sender<Leg>, parts: &DeviceParts) -> Self {
+        let (metrics, news) = (parts.metrics.clone(), parts.registry.news().clone());
         let gauge = PresenceGauge { metrics: metrics.clone(), counted: None };
         let deadline = Deadline::default();
-        Self { state: Connection::default(), device, link, socket: None, leg, gauge, metrics, deadline }
+        let state = Connection::default();
+        Self { state, device, link, socket: None, leg, gauge, metrics, news, deadline }
     }
 
     /// Carries out everything that is pending, then sleeps until the next deadline.
@@ -100,6 +105,7 @@ impl DeviceConnection {
         match output {
             Output::Publish(presence) => self.publish(presence),
             Output::CloseSocket(code) => {
+                self.metrics.link_broken(broken_by(code));
                 if let Some(socket) = self.socket.take() {
                     ctx.cancel_future(socket.reading);
                     // A socket whose queue is full closes without a reason, when it is dropped.
@@ -108,6 +114,7 @@ impl DeviceConnection {
                 self.tell_link(LinkInput::Disconnected);
             }
             Output::TellDisconnected => {
+                self.metrics.link_broken(Break::Closed);
                 self.socket = None;
                 self.tell_link(LinkInput::Disconnected);
             }
@@ -119,6 +126,7 @@ impl DeviceConnection {
     fn publish(&mut self, presence: Presence) {
         info!(device = %self.device, presence = presence.label(), "device");
         self.gauge.set(presence);
+        self.news.device(&self.device, presence);
         self.leg.send_modify(|leg| {
             leg.presence = presence;
             leg.since = wall();
@@ -176,6 +184,21 @@ impl DeviceConnection {
         }
     }
 }
+
+/// Why we close a socket that carries a link, for the metrics.
+fn broken_by(code: Code) -> Break {
+    match code {
+        Code::LINK_DEAD => Break::Silent,
+        Code::EVICTED => Break::Replaced,
+        Code::NOT_ENROLLED => Break::Forgotten,
+        Code::GOING_AWAY => Break::Drained,
+        Code::INTERNAL => Break::Failed,
+        // The link says only what rule was broken.
+        _ => Break::Protocol,
+    }
+}
+
+takes_mail!(DeviceConnection);
 
 impl Actor for DeviceConnection {
     type Context = Context<Self>;
@@ -339,14 +362,14 @@ impl PresenceGauge {
     fn set(&mut self, presence: Presence) {
         self.clear();
         if presence != Presence::Offline {
-            self.metrics.devices(presence.label(), 1);
+            self.metrics.devices(presence, 1);
             self.counted = Some(presence);
         }
     }
 
     fn clear(&mut self) {
         if let Some(presence) = self.counted.take() {
-            self.metrics.devices(presence.label(), -1);
+            self.metrics.devices(presence, -1);
         }
     }
 }

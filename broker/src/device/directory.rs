@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
 use actix_rt::ArbiterHandle;
 use moorline_link_io::LinkHandle;
 use moorline_wire::link::greeting::Message as Said;
@@ -22,8 +23,9 @@ use super::arrivals::Arrivals;
 use super::greeting::{Greeted as Proved, welcome};
 use super::state::{Admission, Presence, Roster};
 use super::{DeviceParts, DeviceState, Leg, Opened};
-use crate::actor::{Birth, Down, Kind, spawn};
+use crate::actor::{Birth, Depth, Down, Kind, Mailbox, spawn, takes_mail};
 use crate::clock::{now, wall};
+use crate::metrics::Break;
 use crate::problem::Problem;
 use crate::socket::SocketEnds;
 use crate::supervise::{Cause, Policy, Restarts};
@@ -49,6 +51,8 @@ const WINDOW_BULK_MAX: u32 = 2 * 1024 * 1024;
 /// The parent of all device connections.
 pub struct DeviceDirectory {
     parts: DeviceParts,
+    /// Counts its own mail.
+    mail: Arc<Depth>,
     roster: Roster,
     links: HashMap<DeviceId, Entry>,
     arrivals: Arrivals<ArbiterHandle>,
@@ -59,7 +63,7 @@ pub struct DeviceDirectory {
 }
 
 struct Entry {
-    connection: Addr<DeviceConnection>,
+    connection: Mailbox<DeviceConnection>,
     link: LinkHandle,
     leg: watch::Receiver<Leg>,
     place: ArbiterHandle,
@@ -76,7 +80,7 @@ impl Entry {
 
 impl DeviceDirectory {
     /// Nobody is there yet.
-    pub fn new(parts: DeviceParts) -> Self {
+    pub fn new(parts: DeviceParts, mail: Arc<Depth>) -> Self {
         let (timing, limits) = (&parts.config.timing, &parts.config.limits);
         let policy = Policy {
             restarts: limits.restarts,
@@ -89,7 +93,7 @@ impl DeviceDirectory {
         // Each session waits for its device at most once at a time.
         let arrivals = Arrivals::new(limits.sessions);
         let fleet = parts.known;
-        Self { parts, roster: Roster::new(floor), links, arrivals, failures, policy, fleet }
+        Self { parts, mail, roster: Roster::new(floor), links, arrivals, failures, policy, fleet }
     }
 
     fn link_config(&self) -> LinkConfig {
@@ -113,7 +117,7 @@ impl DeviceDirectory {
     }
 
     /// Starts a connection for a new link.
-    fn begin(&mut self, born: u64, arrived: &Arrived, me: Addr<Self>) -> Addr<DeviceConnection> {
+    fn begin(&mut self, born: u64, arrived: &Arrived, me: Mailbox<Self>) -> Mailbox<DeviceConnection> {
         let device = arrived.proved.device.clone();
         let link = LinkHandle::new(Role::Broker, self.link_config(), now());
         let (leg_sender, leg) = watch::channel(Leg { presence: Presence::Away, since: wall(), rtt: None });
@@ -121,18 +125,14 @@ impl DeviceDirectory {
             kind: Kind::DeviceConnection,
             id: device.to_string(),
             parent: Some(Kind::DeviceDirectory),
-            restarts: self.failures.get(&device).map_or(0, Restarts::count),
             mailbox: self.parts.config.limits.mailbox,
         };
         let make = {
-            let (device, link, metrics) = (device.clone(), link.clone(), self.parts.metrics.clone());
-            move |_: &mut Context<DeviceConnection>| DeviceConnection::new(device, link, leg_sender, metrics)
+            let (device, link, parts) = (device.clone(), link.clone(), self.parts.clone());
+            move |_| DeviceConnection::new(device, link, leg_sender, &parts)
         };
         let id = (device.clone(), born);
-        let report = move |cause| {
-            #[allow(clippy::disallowed_methods, reason = "a Down must never be lost to a full mailbox")]
-            me.do_send(Down { id, cause });
-        };
+        let report = move |cause| me.down(Down { id, cause });
         let connection = spawn(&self.parts.registry, &arrived.place, birth, make, report);
         let entry = Entry {
             connection: connection.clone(),
@@ -146,7 +146,7 @@ impl DeviceDirectory {
         connection
     }
 
-    fn admit(&mut self, arrived: Arrived, me: Addr<Self>) -> Result<(), (Box<Arrived>, Problem)> {
+    fn admit(&mut self, arrived: Arrived, me: Mailbox<Self>) -> Result<(), (Box<Arrived>, Problem)> {
         let device = arrived.proved.device.clone();
         if self.failures.get_mut(&device).is_some_and(|failures| failures.worn_out(now())) {
             let text = "The connection of this device failed again and again. It may come back in a minute.";
@@ -197,6 +197,8 @@ fn end(entry: &Entry, device: &DeviceId, why: EndLink) {
     }
 }
 
+takes_mail!(DeviceDirectory);
+
 impl Actor for DeviceDirectory {
     type Context = Context<Self>;
 
@@ -227,7 +229,7 @@ impl Handler<Arrived> for DeviceDirectory {
     type Result = MessageResult<Arrived>;
 
     fn handle(&mut self, arrived: Arrived, ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.admit(arrived, ctx.address()))
+        MessageResult(self.admit(arrived, Mailbox::mine(ctx, &self.mail)))
     }
 }
 
@@ -349,9 +351,15 @@ impl Handler<Down<(DeviceId, u64)>> for DeviceDirectory {
         if cause != Cause::Panicked {
             return;
         }
-        self.parts.metrics.restart(Kind::DeviceConnection.label(), cause.label());
+        self.parts.metrics.link_broken(Break::Failed);
         let failures = self.failures.entry(device.clone()).or_insert_with(|| Restarts::new(self.policy));
         let verdict = failures.failed(now());
+        let registry = &self.parts.registry;
+        match failures.worn_out(now()) {
+            true => registry.gave_up(Kind::DeviceConnection, device.as_str()),
+            false => registry.restarting(Kind::DeviceConnection, device.as_str()),
+        }
+        registry.news().device(&device, Presence::Offline);
         error!(%device, cause = cause.label(), ?verdict, "device connection failed, its sessions end");
         // What is too long ago to count is not kept.
         let now = now();

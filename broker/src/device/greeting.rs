@@ -203,6 +203,7 @@ async fn known(
         }
     } else if offered.as_ref() != Some(&shown) {
         warn!(device = %hello.device, "device shows other host keys than the pinned ones");
+        parts.metrics.host_key_changed();
         parts.store.offered_host_keys(&hello.device, Some(shown.into_iter().collect())).await?;
     }
     let seen = DeviceSeen {

@@ -10,18 +10,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Context, MailboxError};
+use actix::MailboxError;
 use actix_rt::{Arbiter, ArbiterHandle};
 use moorline_link_io::LinkStream;
 use moorline_wire::link::Class;
 use moorline_wire::{Code, DeviceId};
 use tokio::sync::{Semaphore, watch};
 
-use crate::actor::{Birth, Kind, Registry, spawn};
+use crate::actor::{Birth, Kind, Mailbox, ONLY, Registry, spawn};
 use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 use crate::socket::SocketEnds;
 use crate::store::Store;
@@ -91,7 +91,7 @@ pub struct Opened {
 #[derive(Clone)]
 pub struct Devices {
     parts: DeviceParts,
-    directory: Addr<DeviceDirectory>,
+    directory: Mailbox<DeviceDirectory>,
     /// Greetings cost a signature check and a row each: so many are worked on at once.
     turns: Arc<Semaphore>,
 }
@@ -101,14 +101,13 @@ impl Devices {
     pub fn start(parts: DeviceParts) -> Self {
         let birth = Birth {
             kind: Kind::DeviceDirectory,
-            id: "all".to_owned(),
+            id: ONLY.to_owned(),
             parent: None,
-            restarts: 0,
             mailbox: parts.config.limits.mailbox,
         };
         let make = {
             let parts = parts.clone();
-            move |_: &mut Context<DeviceDirectory>| DeviceDirectory::new(parts)
+            move |mail| DeviceDirectory::new(parts, mail)
         };
         let directory =
             spawn(&parts.registry, &Arbiter::current(), birth, make, crate::actor::without_a_parent);
@@ -137,10 +136,13 @@ impl Devices {
             self.parts.metrics.timeout(timed_out.what);
             Problem::new(code).because(timed_out)
         };
-        let _turn = clock::within(limit, "greeting_turn", self.turns.acquire())
+        let waiting = self.parts.metrics.greeting_waits();
+        let _turn = clock::within(limit, Wait::GreetingTurn, self.turns.acquire())
             .await
             .map_err(|timed_out| late(timed_out, Code::OVERLOADED))?;
-        clock::within(limit, "greeting", greeting::greet(&self.parts, ends))
+        drop(waiting);
+        let _running = self.parts.metrics.greeting_runs();
+        clock::within(limit, Wait::Greeting, greeting::greet(&self.parts, ends))
             .await
             .map_err(|timed_out| late(timed_out, Code::HELLO_TIMEOUT))?
     }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Parts;
 use crate::clock;
 use crate::id::{GrantId, LoginId, PersonId, TokenId};
+use crate::metrics::Wait;
 use crate::problem::Problem;
 
 /// The body of a request as JSON, within its limits of size and time.
@@ -40,7 +41,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
         }
         let reading = actix_web::dev::JsonBody::<T>::new(req, payload, None, false).limit(limit);
         Box::pin(async move {
-            match clock::within(within, "http_body", reading).await {
+            match clock::within(within, Wait::HttpBody, reading).await {
                 Ok(Ok(value)) => Ok(Self(value)),
                 Ok(Err(e)) => Err(unreadable(e)),
                 Err(late) => {

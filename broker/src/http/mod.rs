@@ -6,21 +6,21 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `sessions`, `sockets`, `assets`,
-//!   `openapi`: the handlers
+//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `sessions`, `actors`, `events`,
+//!   `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use moorline_wire::Code;
+use tokio::sync::watch;
 
 use crate::access::{Act, Right};
-use crate::actor::Watchdog;
+use crate::actor::{Registry, Watchdog};
 use crate::audit::Auditor;
 use crate::config::Config;
 use crate::device::Devices;
@@ -33,12 +33,14 @@ use crate::store::Store;
 use crate::user::Users;
 use crate::warden::Warden;
 
+mod actors;
 mod answer;
 mod assets;
 mod audit;
 mod body;
 mod cookie;
 mod devices;
+mod events;
 mod faults;
 mod grants;
 mod guard;
@@ -55,6 +57,7 @@ mod sockets;
 mod tests;
 mod tokens;
 
+pub use events::Seats;
 use guard::Allowed;
 use route::Routes;
 use route::Who::{Admin, Anyone, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice};
@@ -107,6 +110,10 @@ fn routes(r: &mut Routes) {
     r.at("/api/v1/sessions/{id}/tickets").post(OnSession(Right::Watch), sessions::ticket);
     r.at("/api/v1/sessions/{id}/terminal").get(OnSession(Right::Watch), sockets::terminal);
 
+    // How the broker itself is.
+    r.at("/api/v1/actors").get(Admin, actors::list);
+    r.at("/api/v1/events").get(Admin, events::listen);
+
     if faults::allowed() {
         r.at("/api/v1/test/panic/{id}").post(Local, faults::panic);
     }
@@ -148,6 +155,10 @@ pub struct Parts {
     pub warden: Warden,
     /// What they did.
     pub audit: Auditor,
+    /// Every actor.
+    pub registry: Registry,
+    /// The places of those who listen to changes.
+    pub seats: Seats,
     /// Whether the broker is stopping.
     pub health: Health,
 }
@@ -155,18 +166,24 @@ pub struct Parts {
 /// Whether new work is taken. Shared by the handlers and `app`.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    draining: Arc<AtomicBool>,
+    draining: Arc<watch::Sender<bool>>,
 }
 
 impl Health {
     /// From now on nothing new is taken.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.draining.send_replace(true);
     }
 
     /// Whether the broker is stopping.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        *self.draining.borrow()
+    }
+
+    /// Waits until it is.
+    pub async fn drained(&self) {
+        // Its sender is in our hands: it is not closed before.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 }
 
@@ -214,7 +231,7 @@ pub fn serve(
     // Made once in each worker's thread, whose sockets and terminals are actors.
     let app = move || {
         watchdog.watch_current();
-        parts.metrics.count_tasks_here();
+        parts.metrics.watch_this_thread();
         App::new()
             .app_data(web::Data::new(parts.clone()))
             .app_data(web::Data::from(allowed.clone()))

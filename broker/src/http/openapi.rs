@@ -3,7 +3,7 @@
 use actix_web::web::Json;
 use utoipa::OpenApi;
 
-use super::{audit, devices, grants, login, me, people, probe, sessions, sockets, tokens};
+use super::{actors, audit, devices, events, grants, login, me, people, probe, sessions, sockets, tokens};
 
 /// Every route but the pages; a test compares it with the route table.
 #[derive(OpenApi)]
@@ -47,6 +47,8 @@ use super::{audit, devices, grants, login, me, people, probe, sessions, sockets,
         sessions::kill,
         sessions::ticket,
         sockets::terminal,
+        actors::list,
+        events::listen,
         sockets::link,
     )
 )]

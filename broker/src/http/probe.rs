@@ -46,6 +46,7 @@ pub(super) async fn readyz(parts: Data<Parts>) -> impl Responder {
 #[utoipa::path(get, path = "/metrics",
     responses((status = 200, body = String, content_type = "text/plain"), (status = 403, body = ErrorBody)))]
 pub(super) async fn metrics(parts: Data<Parts>) -> impl Responder {
+    parts.registry.tell_metrics();
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))

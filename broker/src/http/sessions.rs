@@ -420,6 +420,6 @@ fn of_row(row: SessionRow) -> Session {
 }
 
 /// RFC 3339 with as many digits always, so that the texts sort as the times do.
-fn time(at: jiff::Timestamp) -> String {
+pub(super) fn time(at: jiff::Timestamp) -> String {
     format!("{at:.6}")
 }

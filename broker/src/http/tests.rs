@@ -17,7 +17,7 @@ use super::route::{Routes, Who};
 use crate::app::App;
 use crate::clock;
 use crate::config::{Config, Http, Timing};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Wait};
 use crate::store::{FILE, House, SessionRow, Store};
 
 mod administration;
@@ -156,7 +156,7 @@ impl Broker {
             let has_head = |bytes: &[u8]| bytes.windows(4).any(|four| four == b"\r\n\r\n");
             while !has_head(&bytes) && stream.read_buf(&mut bytes).await.unwrap_or(0) > 0 {}
         };
-        clock::within(Duration::from_secs(5), "test", reading).await.unwrap();
+        clock::within(Duration::from_secs(5), Wait::HttpBody, reading).await.unwrap();
         Answer::parse(&bytes)
     }
 }
@@ -168,7 +168,7 @@ async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
         // A reset is an end, too.
         while !is_whole(&bytes) && stream.read_buf(&mut bytes).await.unwrap_or(0) > 0 {}
     };
-    let read = clock::within(Duration::from_secs(5), "test", reading).await;
+    let read = clock::within(Duration::from_secs(5), Wait::HttpBody, reading).await;
     assert!(read.is_ok(), "no answer and no end; so far: {}", String::from_utf8_lossy(&bytes));
     bytes
 }
@@ -178,7 +178,10 @@ fn is_whole(bytes: &[u8]) -> bool {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
     let announced =
         Answer::parse(bytes).headers.get("content-length").and_then(|length| length.parse::<usize>().ok());
-    announced.is_some_and(|length| bytes.len() >= end + 4 + length)
+    // Events go on and on: their head is the answer.
+    let endless =
+        Answer::parse(bytes).headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    endless || announced.is_some_and(|length| bytes.len() >= end + 4 + length)
 }
 
 /// The path of a pattern with an unknown id in it.
@@ -328,7 +331,7 @@ async fn a_broker_that_stops_says_so_takes_nothing_new_and_ends_in_time() {
     // One connection that says nothing does not hold it up.
     let _idle = TcpStream::connect(broker.app.address).await.unwrap();
     let address = broker.app.address;
-    clock::within(Duration::from_secs(5), "test", broker.app.drain()).await.unwrap();
+    clock::within(Duration::from_secs(5), Wait::Drain, broker.app.drain()).await.unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "it still listens");
 }
 

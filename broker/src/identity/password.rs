@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::clock;
+use crate::metrics::Wait;
 use crate::problem::Problem;
 use crate::secret;
 
@@ -115,7 +116,7 @@ impl Passwords {
         still: impl FnOnce() -> bool,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Option<T>, Problem> {
-        let turn = clock::within(self.wait_max, "password_turn", self.turns.clone().acquire_owned());
+        let turn = clock::within(self.wait_max, Wait::PasswordTurn, self.turns.clone().acquire_owned());
         let turn = match turn.await {
             Ok(turn) => turn.map_err(|e| Problem::new(Code::INTERNAL).because(e))?,
             Err(late) => return Err(Problem::new(Code::OVERLOADED).because(late)),

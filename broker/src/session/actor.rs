@@ -30,9 +30,10 @@ use super::ready::{Ready, Wish};
 use super::ssh::{FromShell, Program, Shell};
 use super::state::{self, Input, Output, Phase, Session, Way};
 use super::{SessionParts, SessionState, SessionView, StepTime, settings};
+use crate::actor::takes_mail;
 use crate::clock::{Deadline, now, wall};
 use crate::device::{Leg, Presence};
-use crate::metrics::{Direction, KilledBy};
+use crate::metrics::{self, Direction, KilledBy};
 use crate::pipe::pipe;
 use crate::problem::Problem;
 use viewers::{Away, Viewer};
@@ -171,14 +172,15 @@ impl SshSession {
                 let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
                 self.view.send_modify(|view| view.steps.push(StepTime { step, ms }));
             }
+            Output::SetUpFailed(step, code) => self.parts.metrics.setup_failed(step, code),
             Output::TimedOut(what) => self.parts.metrics.timeout(what),
             Output::WasAway(time) => {
                 self.parts.metrics.gap(time);
-                self.parts.metrics.session_resumed("device");
+                self.parts.metrics.session_resumed(metrics::Leg::Device);
             }
             Output::WasAdrift(time) => {
                 self.parts.metrics.gap(time);
-                self.parts.metrics.session_resumed("keeper");
+                self.parts.metrics.session_resumed(metrics::Leg::Keeper);
                 info!(session = %self.wish.session, ms = time.as_millis(), "shell was taken up again");
             }
             Output::CutOff => self.cut_off(),
@@ -282,7 +284,9 @@ impl SshSession {
             (Phase::Live, _) => SessionState::Live,
             _ => SessionState::Connecting,
         };
-        self.gauges.state(state);
+        if self.gauges.state(state) {
+            self.parts.registry.news().session(&self.wish.session, state);
+        }
         self.view.send_if_modified(|view| {
             let changed = (view.state, view.viewers) != (state, viewers);
             (view.state, view.viewers) = (state, viewers);
@@ -301,6 +305,8 @@ fn step_after(step: Step) -> Span {
         Step::Shell => Span::none(),
     }
 }
+
+takes_mail!(SshSession);
 
 impl Actor for SshSession {
     type Context = Context<Self>;
@@ -415,6 +421,7 @@ impl SshSession {
     fn host_key_changed(&mut self, shown: String, ctx: &mut Context<Self>) -> Input {
         let device = self.wish.device.clone();
         warn!(%device, "device shows another host key than the pinned ones");
+        self.parts.metrics.host_key_changed();
         let store = self.parts.store.clone();
         let offered = crate::device::normal_host_key(&shown).into_iter().collect();
         let written = async move {

@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 /// Counts this session in `sessions{state}` and its viewers in `viewers{role}`, until dropped.
 pub struct Gauges {
     metrics: Metrics,
-    state: Option<&'static str>,
+    state: Option<SessionState>,
     drivers: i64,
     watchers: i64,
 }
@@ -19,18 +19,19 @@ impl Gauges {
         Self { metrics, state: None, drivers: 0, watchers: 0 }
     }
 
-    /// The session is in this state now.
-    pub fn state(&mut self, state: SessionState) {
-        let label = (state != SessionState::Ended).then_some(state.label());
-        if label == self.state {
-            return;
+    /// The session is in this state now. `false`: it was already.
+    pub fn state(&mut self, state: SessionState) -> bool {
+        let state = (state != SessionState::Ended).then_some(state);
+        if state == self.state {
+            return false;
         }
-        for (label, change) in [(self.state, -1), (label, 1)] {
-            if let Some(label) = label {
-                self.metrics.sessions(label, change);
+        for (state, change) in [(self.state, -1), (state, 1)] {
+            if let Some(state) = state {
+                self.metrics.sessions(state, change);
             }
         }
-        self.state = label;
+        self.state = state;
+        true
     }
 
     /// So many are attached now.

@@ -8,18 +8,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Context, MailboxError};
+use actix::MailboxError;
 use actix_rt::Arbiter;
 use moorline_wire::term::frame::Step;
 use moorline_wire::term::{Size, ViewerFrame};
 use moorline_wire::{Code, DeviceId, Ending, SessionId};
 
-use crate::actor::{Birth, Kind, Registry, spawn};
+use crate::actor::{Birth, Kind, Mailbox, ONLY, Registry, spawn};
 use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
 use crate::device::{Devices, Presence};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Wait};
 use crate::pipe;
 use crate::problem::Problem;
 use crate::socket::Outgoing;
@@ -100,6 +100,15 @@ pub enum SessionState {
 }
 
 impl SessionState {
+    /// Every state of a session that is not over.
+    pub const LIVING: &[Self] = &[
+        SessionState::Connecting,
+        SessionState::Live,
+        SessionState::Detached,
+        SessionState::DeviceAway,
+        SessionState::Adrift,
+    ];
+
     /// The state as a metric label and in the API.
     pub fn label(self) -> &'static str {
         match self {
@@ -172,7 +181,7 @@ pub enum Keeping {
 #[derive(Clone)]
 pub struct Sessions {
     parts: SessionParts,
-    supervisor: Addr<SessionSupervisor>,
+    supervisor: Mailbox<SessionSupervisor>,
 }
 
 impl Sessions {
@@ -180,14 +189,13 @@ impl Sessions {
     pub fn start(parts: SessionParts) -> Self {
         let birth = Birth {
             kind: Kind::SessionSupervisor,
-            id: "all".to_owned(),
+            id: ONLY.to_owned(),
             parent: None,
-            restarts: 0,
             mailbox: parts.config.limits.mailbox,
         };
         let make = {
             let parts = parts.clone();
-            move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(parts)
+            move |mail| SessionSupervisor::new(parts, mail)
         };
         let report = crate::actor::without_a_parent;
         let supervisor = spawn(&parts.registry, &Arbiter::current(), birth, make, report);
@@ -230,7 +238,7 @@ impl Sessions {
             }
         };
         if self.parts.devices.state(device).await.is_some_and(|state| state.presence == Presence::Online)
-            && let Err(late) = clock::within(CLEAR_WITHIN, "clear", clear).await
+            && let Err(late) = clock::within(CLEAR_WITHIN, Wait::Clear, clear).await
         {
             self.parts.metrics.timeout(late.what);
         }
@@ -320,7 +328,7 @@ impl Sessions {
                 clock::pause_for(Duration::from_millis(20)).await;
             }
         };
-        if let Err(late) = clock::within(self.parts.config.timing.store, "drain_sessions", written).await {
+        if let Err(late) = clock::within(self.parts.config.timing.store, Wait::DrainSessions, written).await {
             self.parts.metrics.timeout(late.what);
         }
     }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use moorline_wire::term::frame::{HostControl, LegState, Step};
 use moorline_wire::{Code, Ending, Exit};
 
+use crate::metrics::Wait;
+
 mod age;
 #[cfg(test)]
 mod tests;
@@ -144,8 +146,10 @@ pub enum Output {
     Tell(HostControl),
     /// A step took so long.
     Took(Step, Duration),
+    /// The set-up failed in that step; for the metrics.
+    SetUpFailed(Step, Code),
     /// A wait reached its limit; for the metrics.
-    TimedOut(&'static str),
+    TimedOut(Wait),
     /// The device was away for so long.
     WasAway(Duration),
     /// The shell was out of reach for so long, and is there again.
@@ -166,7 +170,7 @@ pub enum Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
     /// ... give up the set-up.
-    SetUp(&'static str, Step),
+    SetUp(Wait, Step),
     /// ... end a session to which nobody came back.
     Detached,
     /// ... stop believing in a keeper that cannot be reached.
@@ -295,13 +299,13 @@ impl Session {
             Timer::Detached => {
                 let kept = in_words(self.limits.detached_for);
                 let text = format!("Nobody was attached to this session for {kept}, so it was ended.");
-                self.outputs.push_back(Output::TimedOut("detached"));
+                self.outputs.push_back(Output::TimedOut(Wait::Detached));
                 self.end(now, Ending::of(Code::IDLE_LIMIT).saying(text));
             }
             Timer::Adrift => {
                 let kept = in_words(self.limits.adrift_for);
                 let text = format!("The device could not be reached for {kept}, so its shell was given up.");
-                self.outputs.push_back(Output::TimedOut("adrift"));
+                self.outputs.push_back(Output::TimedOut(Wait::Adrift));
                 self.end(now, Ending::of(Code::DEVICE_LOST).saying(text));
             }
             Timer::SayAgain => self.say_that_it_is_away(now),
@@ -344,11 +348,24 @@ impl Session {
         let whole = self.started + setup;
         let within = |limit| whole.min(self.step_began + limit);
         match self.phase {
-            Phase::Opening => Some((whole, Timer::SetUp("ssh_handshake", Step::Device))),
-            Phase::HostKey => Some((whole, Timer::SetUp("ssh_handshake", Step::HostKey))),
-            Phase::Login => Some((within(login), Timer::SetUp("ssh_auth", Step::Login))),
-            Phase::Shell => Some((within(shell), Timer::SetUp("ssh_channel", Step::Shell))),
+            Phase::Opening => Some((whole, Timer::SetUp(Wait::SshHandshake, Step::Device))),
+            Phase::HostKey => Some((whole, Timer::SetUp(Wait::SshHandshake, Step::HostKey))),
+            Phase::Login => Some((within(login), Timer::SetUp(Wait::SshAuth, Step::Login))),
+            Phase::Shell => Some((within(shell), Timer::SetUp(Wait::SshChannel, Step::Shell))),
             Phase::Live | Phase::Adrift | Phase::Over => None,
+        }
+    }
+
+    /// The step of the set-up that runs.
+    fn step(&self) -> Option<Step> {
+        match self.phase {
+            // The way to a device that is there could not be opened.
+            Phase::Adrift => Some(Step::Broker),
+            Phase::Opening => Some(Step::Device),
+            Phase::HostKey => Some(Step::HostKey),
+            Phase::Login => Some(Step::Login),
+            Phase::Shell => Some(Step::Shell),
+            Phase::Live | Phase::Over => None,
         }
     }
 
@@ -384,6 +401,9 @@ impl Session {
 
     /// What a keeper holds is not lost with the way to it, unless it is not ours any more.
     fn failed(&mut self, now: Instant, ending: Ending) {
+        if let Some(step) = self.step() {
+            self.outputs.push_back(Output::SetUpFailed(step, ending.code));
+        }
         let hopeless =
             matches!(ending.code, Code::HOST_KEY_CHANGED | Code::DEVICE_REFUSED | Code::UNKNOWN_DEVICE);
         let kept = self.shell == Shell::Kept || self.is_adrift();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
 use actix_rt::ArbiterHandle;
 use moorline_wire::{Code, DeviceId, Ending, SessionId};
 use tokio::sync::{Semaphore, watch};
@@ -22,7 +22,7 @@ use super::actor::{Begin, EndIt, SshSession, Start, Written};
 use super::gauges::Gauges;
 use super::ready::Wish;
 use super::{Keeping, SessionParts, SessionState, SessionView};
-use crate::actor::{Birth, Down, Kind, spawn};
+use crate::actor::{Birth, Depth, Down, Kind, Mailbox, spawn, takes_mail};
 use crate::clock::{self, wall};
 use crate::problem::Problem;
 use crate::supervise::{Cause, Policy, Restarts, Verdict};
@@ -40,6 +40,8 @@ const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The parent of all sessions.
 pub struct SessionSupervisor {
     parts: SessionParts,
+    /// Counts its own mail.
+    mail: Arc<Depth>,
     sessions: HashMap<SessionId, Entry>,
     policy: Policy,
     /// Devices that are asked at once to let go of ended sessions.
@@ -52,7 +54,7 @@ pub struct SessionSupervisor {
 struct Entry {
     wish: Wish,
     /// `None`: being set up, asleep until its device or somebody comes, or over and not yet written down.
-    session: Option<Addr<SshSession>>,
+    session: Option<Mailbox<SshSession>>,
     view: watch::Receiver<SessionView>,
     /// Keeps a view of a session that has no actor.
     last: Option<watch::Sender<SessionView>>,
@@ -68,7 +70,7 @@ struct Entry {
 
 impl SessionSupervisor {
     /// No session yet.
-    pub fn new(parts: SessionParts) -> Self {
+    pub fn new(parts: SessionParts, mail: Arc<Depth>) -> Self {
         let (timing, limits) = (&parts.config.timing, &parts.config.limits);
         let policy = Policy {
             restarts: limits.restarts,
@@ -77,7 +79,7 @@ impl SessionSupervisor {
         };
         let releases = Arc::new(Semaphore::new(release::AT_ONCE));
         let (sessions, unreleased) = (HashMap::new(), HashMap::new());
-        Self { parts, sessions, policy, releases, unreleased, draining: false }
+        Self { parts, mail, sessions, policy, releases, unreleased, draining: false }
     }
 
     fn found(&self, id: &SessionId) -> Option<Found> {
@@ -187,16 +189,12 @@ impl SessionSupervisor {
             kind: Kind::SshSession,
             id: id.to_string(),
             parent: Some(Kind::SessionSupervisor),
-            restarts: entry.restarts.count(),
             mailbox: self.parts.config.limits.mailbox,
         };
-        let (me, child) = (ctx.address(), id.clone());
-        let report = move |cause| {
-            #[allow(clippy::disallowed_methods, reason = "a Down must never be lost to a full mailbox")]
-            me.do_send(Down { id: child, cause });
-        };
+        let (me, child) = (Mailbox::mine(ctx, &self.mail), id.clone());
+        let report = move |cause| me.down(Down { id: child, cause });
         let start = Start { parts: self.parts.clone(), view, wish: entry.wish.clone(), begin };
-        let make = move |_: &mut Context<SshSession>| SshSession::new(start);
+        let make = move |_| SshSession::new(start);
         entry.session = Some(spawn(&self.parts.registry, &place, birth, make, report));
         entry.place = Some(place);
         let view = entry.view.clone();
@@ -229,9 +227,12 @@ impl SessionSupervisor {
         (view.ended, view.ending) = (Some(wall()), Some(ending.clone()));
         let (sender, receiver) = watch::channel(view);
         (entry.session, entry.view, entry.last, entry.asleep) = (None, receiver, Some(sender), None);
+        self.parts.registry.news().session(id, SessionState::Ended);
         self.write_ending(id.clone(), ending, ctx);
     }
 }
+
+takes_mail!(SessionSupervisor);
 
 impl Actor for SessionSupervisor {
     type Context = Context<Self>;
@@ -249,7 +250,7 @@ pub struct Find(pub SessionId);
 /// A session that is not forgotten yet.
 pub struct Found {
     /// Its actor, if it has one.
-    pub session: Option<Addr<SshSession>>,
+    pub session: Option<Mailbox<SshSession>>,
     /// What it looks like.
     pub view: SessionView,
 }
@@ -277,11 +278,11 @@ impl Handler<Known> for SessionSupervisor {
 
 /// The broker goes away: every session is left to the next, or ends.
 #[derive(Message)]
-#[rtype(result = "Vec<Addr<SshSession>>")]
+#[rtype(result = "Vec<Mailbox<SshSession>>")]
 pub struct Drain;
 
 impl Handler<Drain> for SessionSupervisor {
-    type Result = Vec<Addr<SshSession>>;
+    type Result = Vec<Mailbox<SshSession>>;
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining = true;
@@ -344,17 +345,18 @@ impl Handler<Down<SessionId>> for SessionSupervisor {
         }
         let outlives = keeping != Keeping::Plain;
         match cause {
-            Cause::Panicked => {
-                self.parts.metrics.restart(Kind::SshSession.label(), cause.label());
-                match outlives.then(|| entry.restarts.failed(clock::now())) {
-                    Some(Verdict::RestartAfter(wait)) => {
-                        error!(session = %id, "session failed, its shell is taken up again");
-                        self.revive_after(wait, &id, ctx);
-                    }
-                    Some(Verdict::GiveUp) => self.end_without_actor(&id, Ending::of(Code::GAVE_UP), ctx),
-                    None => self.end_without_actor(&id, failed(&id), ctx),
+            Cause::Panicked => match outlives.then(|| entry.restarts.failed(clock::now())) {
+                Some(Verdict::RestartAfter(wait)) => {
+                    self.parts.registry.restarting(Kind::SshSession, id.as_str());
+                    error!(session = %id, "session failed, its shell is taken up again");
+                    self.revive_after(wait, &id, ctx);
                 }
-            }
+                Some(Verdict::GiveUp) => {
+                    self.parts.registry.gave_up(Kind::SshSession, id.as_str());
+                    self.end_without_actor(&id, Ending::of(Code::GAVE_UP), ctx);
+                }
+                None => self.end_without_actor(&id, failed(&id), ctx),
+            },
             // The broker goes, the shell stays for the next one.
             Cause::Stopped | Cause::Cancelled if outlives => drop(self.sessions.remove(&id)),
             // Its arbiter has stopped, because the broker stops.

@@ -128,7 +128,8 @@ impl Store {
                 .await
                 .map(drop)
         };
-        self.written("offered_host_keys", call).await
+        self.written("offered_host_keys", call).await?;
+        self.count_refused().await
     }
 
     /// Pins the host keys that the device offered. `false`: it had offered none.
@@ -143,7 +144,9 @@ impl Store {
             .await
             .map(|done| done.rows_affected() > 0)
         };
-        self.written("accept_host_keys", call).await
+        let accepted = self.written("accept_host_keys", call).await?;
+        self.count_refused().await?;
+        Ok(accepted)
     }
 
     /// Gives a device a name that its agent does not change any more.
@@ -185,7 +188,21 @@ impl Store {
                 .await
                 .map(|done| done.rows_affected() > 0)
         };
-        self.written("forget", call).await
+        let forgotten = self.written("forget", call).await?;
+        self.count_refused().await?;
+        Ok(forgotten)
+    }
+
+    /// Tells the metrics how many devices are refused until somebody accepts their host keys. It
+    /// looks at every device, but only when one of them has changed in this.
+    pub(super) async fn count_refused(&self) -> Result<(), Problem> {
+        let call = async {
+            sqlx::query_scalar("SELECT count(*) FROM devices WHERE offered_host_keys IS NOT NULL")
+                .fetch_one(&self.pool)
+                .await
+        };
+        self.metrics.host_keys_refused(self.measured("host_keys_refused", call).await?);
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 
 use crate::clock;
 use crate::config::Timing;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 
 mod audit;
@@ -74,6 +74,7 @@ impl Store {
             refuses_writes: Arc::default(),
         };
         store.migrate().await?;
+        store.count_refused().await?;
         Ok(store)
     }
 
@@ -125,6 +126,7 @@ impl Store {
     ) -> Result<T, Problem> {
         let outcome = self.measured(op, call).await;
         self.refuses_writes.store(outcome.is_err(), Ordering::Relaxed);
+        self.metrics.store_takes_writes(outcome.as_ref().err().map(|problem| problem.code));
         outcome
     }
 
@@ -135,16 +137,17 @@ impl Store {
         call: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, Problem> {
         let began = clock::now();
-        let answer = clock::within(self.limit, "store", call).await;
+        let answer = clock::within(self.limit, Wait::Store, call).await;
         self.metrics.stored(op, clock::now().saturating_duration_since(began));
         let problem = match answer {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(e)) => problem_of(e),
             Err(late) => {
-                self.metrics.timeout("store");
+                self.metrics.timeout(Wait::Store);
                 Problem::new(Code::STORE_FAILED).because(late)
             }
         };
+        self.metrics.store_failed(problem.code);
         tracing::error!(op, cause = problem.chain(), "store failed");
         Err(problem)
     }

@@ -20,9 +20,10 @@ use super::resume::{ChainId, Given, Secret};
 use super::state::{Greeting, Input, Output, Shown, User};
 use super::tickets::Grant;
 use super::{Shared, Visitor};
+use crate::actor::takes_mail;
 use crate::clock::{Deadline, now, wall};
 use crate::identity::Pass;
-use crate::metrics::Proof;
+use crate::metrics::{Leg, Proof};
 use crate::pipe;
 use crate::problem::Problem;
 use crate::session::{Hello, Joining};
@@ -132,7 +133,7 @@ impl UserConnection {
             Err(problem) => return self.turn_away(&greeting.shown, &grant, problem, ctx),
         };
         if matches!(greeting.shown, Shown::Resume(_)) {
-            self.shared.parts.metrics.session_resumed("browser");
+            self.shared.parts.metrics.session_resumed(Leg::Browser);
         }
         let Greeting { have, viewer, in_next, size, mut role, .. } = greeting;
         if !self.visitor.standing.drives {
@@ -260,6 +261,8 @@ fn decode(message: Incoming) -> Result<Option<ViewerFrame>, Code> {
     };
     ViewerFrame::decode(message).map_err(|violation| violation.code)
 }
+
+takes_mail!(UserConnection);
 
 impl Actor for UserConnection {
     type Context = Context<Self>;

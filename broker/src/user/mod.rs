@@ -9,7 +9,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::Context;
 use actix_rt::Arbiter;
 use moorline_wire::SessionId;
 use tracing::error;
@@ -128,15 +127,12 @@ impl Users {
             kind: Kind::UserConnection,
             id: visitor.request_id.clone(),
             parent: None,
-            restarts: 0,
             mailbox: parts.config.limits.mailbox,
         };
         let shared = self.shared.clone();
-        let make = move |_: &mut Context<UserConnection>| UserConnection::new(shared, ends, session, visitor);
-        let metrics = parts.metrics.clone();
+        let make = move |_| UserConnection::new(shared, ends, session, visitor);
         let report = move |cause: Cause| {
             if cause == Cause::Panicked {
-                metrics.restart(Kind::UserConnection.label(), cause.label());
                 error!("a terminal's connection failed; its browser comes back to its session");
             }
         };

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use moorline_wire::term::frame::{HostControl, Size, ViewerControl, ViewerFrame, ViewerRole};
 use moorline_wire::{Code, Ending};
 
+use crate::metrics::Wait;
+
 /// What somebody shows to be let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
@@ -69,7 +71,7 @@ pub enum Output {
     /// Carry what they do to the session from now on.
     Carry,
     /// A wait reached its limit; for the metrics.
-    TimedOut(&'static str),
+    TimedOut(Wait),
     /// Ask why the session is over, and come back with `Ended` or `Refused`.
     AskWhy,
     /// Tell them.
@@ -137,7 +139,7 @@ impl User {
     /// To be called at `poll_timeout`; harmless at any other time.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
-            self.outputs.push_back(Output::TimedOut("hello"));
+            self.outputs.push_back(Output::TimedOut(Wait::Hello));
             self.refuse(Code::HELLO_TIMEOUT, Code::HELLO_TIMEOUT.sentence().to_owned());
         }
     }
@@ -252,7 +254,7 @@ mod tests {
         assert_eq!(outputs(&mut user), []);
         user.handle_timeout(now + Duration::from_secs(5));
         let outputs = outputs(&mut user);
-        assert_eq!(outputs[0], Output::TimedOut("hello"));
+        assert_eq!(outputs[0], Output::TimedOut(Wait::Hello));
         assert_eq!(closed_with(&outputs), Code::HELLO_TIMEOUT);
         assert_eq!(user.poll_timeout(), None);
     }

@@ -44,6 +44,8 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("DELETE /api/v1/sessions/{id}",           [401, 401, 403, 200, 404, 200, 404]),
     ("POST /api/v1/sessions/{id}/tickets",     [401, 401, 201, 201, 404, 201, 404]),
     ("GET /api/v1/sessions/{id}/terminal",     [401, 401, 101, 101, 404, 101, 404]),
+    ("GET /api/v1/actors",                     [401, 401, 403, 403, 403, 200, 403]),
+    ("GET /api/v1/events",                     [401, 401, 403, 403, 403, 200, 403]),
     // The agent proves who it is inside.
     ("GET /agent/v1/link",                     [101, 101, 101, 101, 101, 101, 101]),
     ("GET /",                                  [200, 200, 200, 200, 200, 200, 200]),

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::SshSession;
 use crate::clock::{self, now};
-use crate::metrics::Direction;
+use crate::metrics::{Direction, Wait};
 use crate::pipe::{self, Refused, pipe};
 use crate::session::SessionView;
 use crate::session::state::Input;
@@ -111,7 +111,7 @@ impl SshSession {
             return;
         }
         let limit = self.parts.config.timing.user_dead;
-        let room = clock::within(limit, "viewer_stalled", viewer.outgoing.clone().reserve_owned());
+        let room = clock::within(limit, Wait::ViewerStalled, viewer.outgoing.clone().reserve_owned());
         // Given back at once: the next `transmit` takes it.
         let room = async move { room.await.map(drop) };
         ctx.spawn(room.into_actor(self).map(move |room, session, ctx| {

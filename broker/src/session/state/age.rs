@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use moorline_wire::{Code, Ending};
 
 use super::words::in_words;
+use crate::metrics::Wait;
 
 /// What is allowed. Zero: as long as one likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +24,7 @@ pub(super) enum Due {
     /// Say this.
     Warn(String),
     /// End it; which limit that was, for the metrics.
-    End(Ending, &'static str),
+    End(Ending, Wait),
 }
 
 /// How old a session is.
@@ -61,7 +62,7 @@ impl Age {
         if let Some(end) = self.age_end().filter(|end| self.warning_or(*end, self.warned_of_age) <= now) {
             self.warned_of_age = true;
             return Some(match end <= now {
-                true => Due::End(self.too_old(), "session_max"),
+                true => Due::End(self.too_old(), Wait::SessionMax),
                 false => Due::Warn(format!(
                     "This session ends in {}: it may last {} at most.",
                     in_words(end - now),
@@ -72,7 +73,7 @@ impl Age {
         let end = self.idle_end().filter(|end| self.warning_or(*end, self.warned_of_idle) <= now)?;
         self.warned_of_idle = true;
         Some(match end <= now {
-            true => Due::End(self.too_idle(), "session_idle"),
+            true => Due::End(self.too_idle(), Wait::SessionIdle),
             false => Due::Warn(format!(
                 "This session ends in {}, because nobody typed for a while. Press a key to keep it.",
                 in_words(end - now)
@@ -138,7 +139,7 @@ mod tests {
         assert!(matches!(due, Due::Warn(text) if text.contains("1 minute") && text.contains("Press a key")));
         let (at, due) = next(&mut age, start);
         assert_eq!(at, 600);
-        assert!(matches!(due, Due::End(ending, "session_idle") if ending.code == Code::IDLE_LIMIT));
+        assert!(matches!(due, Due::End(ending, Wait::SessionIdle) if ending.code == Code::IDLE_LIMIT));
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
         assert!(matches!(due, Due::Warn(_)));
         let (at, due) = next(&mut age, start);
         assert_eq!(at, 600);
-        assert!(matches!(due, Due::End(ending, "session_max") if ending.code == Code::MAX_DURATION));
+        assert!(matches!(due, Due::End(ending, Wait::SessionMax) if ending.code == Code::MAX_DURATION));
     }
 
     #[test]

@@ -94,10 +94,10 @@ fn a_step_out_of_order_is_no_step() {
 fn each_step_of_the_setup_has_its_limit_and_says_what_took_too_long() {
     let steps = [Step::Device, Step::HostKey, Step::Login];
     let expected = [
-        (15, "ssh_handshake", "sshd to answer"),
-        (15, "ssh_handshake", "exchange of keys"),
-        (10, "ssh_auth", "check the login"),
-        (5, "ssh_channel", "start a shell"),
+        (15, Wait::SshHandshake, "sshd to answer"),
+        (15, Wait::SshHandshake, "exchange of keys"),
+        (10, Wait::SshAuth, "check the login"),
+        (5, Wait::SshChannel, "start a shell"),
     ];
     for (done, (seconds, what, words)) in expected.into_iter().enumerate() {
         let mut test = Test::new();
@@ -106,6 +106,8 @@ fn each_step_of_the_setup_has_its_limit_and_says_what_took_too_long() {
         }
         let (waited, outputs) = test.wait();
         assert_eq!((waited, &outputs[0]), (seconds, &Output::TimedOut(what)));
+        let step = [Step::Device, Step::HostKey, Step::Login, Step::Shell][done];
+        assert!(outputs.contains(&Output::SetUpFailed(step, Code::SETUP_TIMEOUT)), "{outputs:?}");
         assert_eq!(ending(&outputs).code, Code::SETUP_TIMEOUT);
         assert!(ending(&outputs).text.contains(words), "{}", ending(&outputs).text);
     }

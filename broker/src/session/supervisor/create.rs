@@ -2,6 +2,7 @@
 
 use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{Context, Handler, Message, ResponseActFuture};
+use moorline_wire::term::frame::Step;
 use moorline_wire::{Code, SessionId};
 use tokio::sync::watch;
 use tracing::info;
@@ -105,10 +106,12 @@ impl SessionSupervisor {
             }
             // Written down, and could not begin.
             Ok(Err(problem)) => {
+                supervisor.parts.metrics.setup_failed(Step::Broker, problem.code);
                 supervisor.end_without_actor(&id, problem.ending(), ctx);
                 Err(problem)
             }
             Err(problem) => {
+                supervisor.parts.metrics.setup_failed(Step::Broker, problem.code);
                 supervisor.sessions.remove(&id);
                 Err(problem)
             }

@@ -12,6 +12,7 @@ use tracing::{debug, info};
 
 use super::SessionSupervisor;
 use crate::clock::{self, wall};
+use crate::metrics::Wait;
 use crate::pipe::pipe;
 use crate::problem::Problem;
 use crate::session::ready::{Wish, ready_again};
@@ -62,7 +63,7 @@ impl SessionSupervisor {
 /// Whether nothing is left to be done.
 async fn attempt(parts: &SessionParts, wish: &Wish, turns: &Semaphore) -> bool {
     let _turn = turns.acquire().await;
-    match clock::within(ATTEMPT, "release", Box::pin(let_go(parts, wish))).await {
+    match clock::within(ATTEMPT, Wait::Release, Box::pin(let_go(parts, wish))).await {
         Ok(Ok(())) => true,
         Ok(Err(problem)) => {
             debug!(session = %wish.session, cause = problem.chain(), "not released yet");

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
-use actix::{Addr, AsyncContext, Context, Handler, Message, MessageResult};
+use actix::{AsyncContext, Context, Handler, Message, MessageResult};
 use actix_rt::{Arbiter, ArbiterHandle};
 use moorline_wire::term::Size;
 use moorline_wire::{Code, Ending, SessionId};
@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{Found, SessionSupervisor, release};
+use crate::actor::Mailbox;
 use crate::clock;
+use crate::metrics::Wait;
 use crate::session::actor::{Begin, SshSession};
 use crate::session::gauges::Gauges;
 use crate::session::ready::Wish;
@@ -68,9 +70,10 @@ impl SessionSupervisor {
         gauges.state(SessionState::Adrift);
         let entry = self.enter(wish_of(row), receiver);
         (entry.last, entry.asleep) = (Some(view), Some(gauges));
+        self.parts.registry.news().session(&row.id, SessionState::Adrift);
         let (devices, device, id) = (self.parts.devices.clone(), row.device.clone(), row.id.clone());
         let limit = self.parts.config.timing.adrift_for;
-        let arrival = async move { clock::within(limit, "adrift", devices.arrival(&device)).await };
+        let arrival = async move { clock::within(limit, Wait::Adrift, devices.arrival(&device)).await };
         ctx.spawn(arrival.into_actor(self).map(move |place, supervisor, ctx| match place {
             Ok(place) => {
                 let place = place.unwrap_or_else(Arbiter::current);
@@ -90,7 +93,7 @@ impl SessionSupervisor {
         id: &SessionId,
         place: ArbiterHandle,
         ctx: &mut Context<Self>,
-    ) -> Option<Addr<SshSession>> {
+    ) -> Option<Mailbox<SshSession>> {
         let entry = self.sessions.get(id)?;
         if entry.session.is_some() || entry.asleep.is_none() || self.draining {
             return entry.session.clone();
@@ -120,6 +123,7 @@ impl SessionSupervisor {
         let mut gauges = Gauges::new(self.parts.metrics.clone());
         gauges.state(SessionState::Adrift);
         entry.asleep = Some(gauges);
+        self.parts.registry.news().session(id, SessionState::Adrift);
         let place = entry.place.clone().unwrap_or_else(Arbiter::current);
         let id = id.clone();
         let waiting = clock::pause_for(wait).into_actor(self);
