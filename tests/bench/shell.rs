@@ -184,6 +184,10 @@ impl<'a> Search<'a> {
         let mut at = 0;
         loop {
             if self.matched == 0 {
+                // This looks at many bytes at once.
+                if !piece[at..].contains(&self.mark[0]) {
+                    return None;
+                }
                 at += piece[at..].iter().position(|byte| *byte == self.mark[0])?;
             }
             let byte = *piece.get(at)?;

@@ -24,6 +24,8 @@ use crate::config::{BrokerUrl, Config, ProxyChoice};
 
 /// The largest WebSocket message.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// How much is read at once. What comes is small, and each read clears as much memory as it might take.
+const READ_BUFFER: usize = 8 * 1024;
 /// How much the WebSocket gathers before it writes. What is not yet sent is to stay in the link's
 /// hands, where a keystroke can still go ahead of it.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -127,7 +129,7 @@ impl Dialer {
         let mut request = self.broker.to_string().into_client_request().map_err(DialError::Upgrade)?;
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         let config = WebSocketConfig::default()
-            .read_buffer_size(MESSAGE_BYTES_MAX)
+            .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));

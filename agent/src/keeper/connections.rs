@@ -20,8 +20,8 @@ const CONNECTIONS_MAX: usize = 8;
 const ROOM: usize = 32 * 1024;
 /// Who does not read what it is told is not listened to.
 const FULL: usize = 128 * 1024;
-/// What is read at once.
-const PIECE: usize = 16 * 1024;
+/// What is read at once: mostly a key, or an acknowledgement.
+const PIECE: usize = 4 * 1024;
 
 /// What happened.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Connections {
     /// To be sent on that connection.
     pub fn send(&mut self, id: ConnectionId, message: &FromKeeper) {
         if let Some(connection) = self.named(id) {
-            connection.out.extend_from_slice(&message.encode());
+            message.encode_into(&mut connection.out);
         }
     }
 

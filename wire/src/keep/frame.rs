@@ -184,10 +184,12 @@ pub struct Taken {
 impl ToKeeper {
     /// The bytes in the stream.
     pub fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
         match self {
-            Self::Frame(viewer, frame) => of_viewer(*viewer, &frame.parts()),
-            Self::Order(order) => of_control(order),
+            Self::Frame(viewer, frame) => of_viewer(&mut bytes, *viewer, &frame.parts()),
+            Self::Order(order) => of_control(&mut bytes, order),
         }
+        bytes.freeze()
     }
 
     /// `None`: a message that this version ignores.
@@ -207,9 +209,16 @@ impl ToKeeper {
 impl FromKeeper {
     /// The bytes in the stream.
     pub fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        self.encode_into(&mut bytes);
+        bytes.freeze()
+    }
+
+    /// The same, behind what is there.
+    pub fn encode_into(&self, bytes: &mut BytesMut) {
         match self {
-            Self::Frame(viewer, frame) => of_viewer(*viewer, &frame.parts()),
-            Self::Control(control) => of_control(control),
+            Self::Frame(viewer, frame) => of_viewer(bytes, *viewer, &frame.parts()),
+            Self::Control(control) => of_control(bytes, control),
         }
     }
 
@@ -227,30 +236,27 @@ impl FromKeeper {
     }
 }
 
-fn of_viewer(viewer: u64, frame: &Parts<'_>) -> Bytes {
+fn of_viewer(bytes: &mut BytesMut, viewer: u64, frame: &Parts<'_>) {
     let (kind, head, tail) = match frame {
         Parts::Binary { head, length, bytes } => (BINARY, &head[..*length], *bytes),
         Parts::Text(text) => (TEXT, text.as_bytes(), [].as_slice()),
     };
-    let mut bytes = with_head(kind, 8 + head.len() + tail.len());
+    put_head(bytes, kind, 8 + head.len() + tail.len());
     bytes.put_u64(viewer);
     bytes.put_slice(head);
     bytes.put_slice(tail);
-    bytes.freeze()
 }
 
-fn of_control(control: &impl Serialize) -> Bytes {
+fn of_control(bytes: &mut BytesMut, control: &impl Serialize) {
     let json = serde_json::to_vec(control).expect("a control message has string keys only");
-    let mut bytes = with_head(CONTROL, json.len());
+    put_head(bytes, CONTROL, json.len());
     bytes.put_slice(&json);
-    bytes.freeze()
 }
 
-fn with_head(kind: u8, length: usize) -> BytesMut {
-    let mut bytes = BytesMut::with_capacity(4 + 1 + length);
+fn put_head(bytes: &mut BytesMut, kind: u8, length: usize) {
+    bytes.reserve(4 + 1 + length);
     bytes.put_u32(u32::try_from(1 + length).expect("a message is at most 1 MiB"));
     bytes.put_u8(kind);
-    bytes
 }
 
 fn control<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, Violation> {

@@ -38,7 +38,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::{Class, Target, Violation};
 use crate::{Code, StreamId};
 
-/// No frame is longer. Ours have 16 KiB of data at most; RESUME of every stream has 47 KiB.
+/// No frame is longer. Ours have 33 KiB of data at most; RESUME of every stream has 47 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// How far the opener of a stream may send before it is told a limit: enough for an SSH

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::config::{Config, STREAMS_CEILING};
 use super::frame::INITIAL_WINDOW;
 use super::liveness::{Liveness, Verdict};
-use super::schedule::{AHEAD_MAX, FRAME_DATA_MAX, Pace, Turns};
+use super::schedule::{AHEAD_MAX, Pace, Turns};
 use super::stream::{Fin, Inbound, Outbound, Piece, Stream, WINDOW_BULK_START};
 use super::{Attach, Class, Input, OpenError, Output, Read, Role, Target, Violation, Written};
 use crate::{Code, StreamId};
@@ -207,7 +207,7 @@ impl Link {
             return Written::Gone(Code::UNKNOWN);
         };
         let (window, chunk) = match stream.class {
-            Class::Interactive => (u64::from(self.config.window_interactive), FRAME_DATA_MAX),
+            Class::Interactive => (u64::from(self.config.window_interactive), self.pace.frame_max_ahead()),
             Class::Bulk => (bulk_max, frame_max),
         };
         let taken = stream.outbound.write(bytes, window, chunk);

@@ -12,6 +12,9 @@ use crate::StreamId;
 /// frames, so this is met only by one that wants our memory.
 const CHUNKS_MAX: usize = 1024;
 
+/// A frame that is longer than this is closed when it has no room for more, rather than moved to where it has.
+const MOVED_MAX: usize = 8 * 1024;
+
 /// Bytes by absolute offset, held as DATA frames ready to go: a byte is copied once on its way
 /// in, and neither when it is sent nor when it is sent again.
 pub(super) struct Ring {
@@ -67,6 +70,9 @@ impl Ring {
     /// Takes the bytes, in frames of at most `chunk_max` bytes of data.
     pub(super) fn append(&mut self, mut bytes: &[u8], chunk_max: usize) {
         while !bytes.is_empty() {
+            if self.tail.len() >= MOVED_MAX && self.tail.capacity() - self.tail.len() < bytes.len() {
+                self.close_tail();
+            }
             if self.tail.is_empty() {
                 self.tail.reserve(DATA_HEADER + bytes.len().clamp(32, chunk_max));
                 data_header(&mut self.tail, self.stream, self.end);

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use crate::StreamId;
 
-/// The longest DATA frame: 16 KiB is 1.3 ms at 100 Mbit/s.
+/// The longest DATA frame of a stream that goes ahead while the line is slow or unknown: 16 KiB is 1.3 ms at
+/// 100 Mbit/s.
 pub(super) const FRAME_DATA_MAX: usize = 16 * 1024;
 
 /// How much of an interactive stream goes ahead: a screen full of colours, and what may have
@@ -26,6 +27,10 @@ pub(super) const AHEAD_MAX: u64 = 48 * 1024;
 
 /// The longest DATA frame of bulk while the line is slow or unknown: 1.6 ms at 20 Mbit/s.
 const FRAME_BULK_MIN: usize = 4 * 1024;
+
+/// The longest DATA frame, on a line that carries it in less than [`FRAME_BULK_TIME`]: an SSH packet with 32 KiB of
+/// data. Each frame wakes everybody on its way once.
+const FRAME_BULK_MAX: usize = 33 * 1024;
 
 /// No bulk frame takes longer than this at the rate seen.
 const FRAME_BULK_TIME: Duration = Duration::from_millis(2);
@@ -137,6 +142,11 @@ impl Pace {
         self.frame_max
     }
 
+    /// The same for a stream that goes ahead.
+    pub(super) fn frame_max_ahead(&self) -> usize {
+        self.frame_max.max(FRAME_DATA_MAX)
+    }
+
     /// So many bytes went out.
     pub(super) fn sent(&mut self, bytes: u64) {
         self.in_flight += bytes;
@@ -202,7 +212,7 @@ impl Pace {
         }
         let rate = (self.acknowledged - probe.acknowledged) as f64 / took.as_secs_f64();
         let in_time = (rate * FRAME_BULK_TIME.as_secs_f64()) as usize;
-        self.frame_max = in_time.clamp(FRAME_BULK_MIN, FRAME_DATA_MAX);
+        self.frame_max = in_time.clamp(FRAME_BULK_MIN, FRAME_BULK_MAX);
     }
 
     #[cfg(test)]

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::frame::{DATA_HEADER, Frame};
 use super::machine::{Link, Phase};
-use super::schedule::FRAME_DATA_MAX;
 use super::stream::Fin;
 use super::{Class, Role};
 use crate::StreamId;
@@ -125,7 +124,7 @@ impl Link {
     fn ahead_frame(&mut self) -> Option<Bytes> {
         loop {
             let id = self.ahead.next()?;
-            if let Some(frame) = self.stream_frame(id, FRAME_DATA_MAX) {
+            if let Some(frame) = self.stream_frame(id, self.pace.frame_max_ahead()) {
                 return Some(frame);
             }
         }
