@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::options::Options;
 
 /// What is to hold: where it stands in the report, how it is called, the most that it may be, and the most that
-/// it may be among other work (times are generous there; nothing, where it says nothing there).
+/// it may be among other work (times are generous there, and two thousand devices share less among them; nothing, where
+/// it says nothing there).
 struct Target {
     at: &'static str,
     name: &'static str,
@@ -21,7 +22,7 @@ const fn target(at: &'static str, name: &'static str, most: f64, most_in_short: 
 }
 
 const TARGETS: [Target; 7] = [
-    target("/devices/rest/memory_each/pss_kib", "idle device in the broker, KiB", 20.0, Some(20.0)),
+    target("/devices/rest/memory_each/pss_kib", "idle device in the broker, KiB", 20.0, Some(24.0)),
     target("/devices/rest/cpu_percent", "all devices at rest, % of a core", 5.0, None),
     target("/devices/return/all_back_s", "all back after a kill -9 of the broker, s", 30.0, Some(90.0)),
     target("/devices/rest/metrics/ms/max", "/metrics at rest, ms", 50.0, Some(1_000.0)),
@@ -88,11 +89,12 @@ impl Report {
         let mut judged = Vec::new();
         for target in TARGETS {
             let Some(value) = all.pointer(target.at).and_then(Value::as_f64) else { continue };
-            let most = if options.short { target.most_in_short } else { Some(target.most) };
-            let held = most.is_none_or(|most| value <= most);
-            judged.push(json!({ "name": target.name, "value": value, "most": most, "target": target.most, "held": held }));
-            if !held && (options.short || options.strict) {
-                self.failures.push(format!("{}: {value} where {} is the most", target.name, target.most));
+            let held = value <= target.most;
+            judged.push(json!({ "name": target.name, "value": value, "target": target.most, "held": held }));
+            let strict = Some(target.most).filter(|_| options.strict);
+            let bar = if options.short { target.most_in_short } else { strict };
+            if let Some(bar) = bar.filter(|bar| value > *bar) {
+                self.failures.push(format!("{}: {value} where {bar} is the most", target.name));
             }
         }
         print(&all, &judged);
