@@ -24,6 +24,7 @@ use crate::http::{self, Health, Seats};
 use crate::identity::Identity;
 use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
+use crate::running::Running;
 use crate::session::{SessionParts, Sessions};
 use crate::store::{self, Store};
 use crate::user::{ResumeKey, UserParts, Users};
@@ -52,6 +53,7 @@ pub struct App {
     server: ServerHandle,
     /// Held until the end, so that no second broker works in the same folder.
     _folder: File,
+    running: Running,
 }
 
 impl App {
@@ -79,6 +81,10 @@ impl App {
             Watchdog::start(parts.config.timing.arbiter_stuck, parts.metrics.clone()).map_err(unstarted)?;
         watchdog.watch_current();
         parts.metrics.watch_this_thread();
+        let running = Running::begin(&parts.config.data_dir);
+        if running.after_a_crash {
+            parts.metrics.former_run_crashed();
+        }
         let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
         let handle = server.handle();
         // Owner: `server` below, the handle that stops it.
@@ -88,7 +94,7 @@ impl App {
         tell_if_nobody_can_log_in(&parts).await?;
         tell_service_manager(&[sd_notify::NotifyState::Ready]);
         tracing::info!(listen = %address, name = parts.config.name, demo = parts.config.demo, "listening");
-        Ok(Self { address, parts, server: handle, _folder: folder })
+        Ok(Self { address, parts, server: handle, _folder: folder, running })
     }
 
     /// From now on nothing new is taken, and `/readyz` says so.
@@ -106,6 +112,7 @@ impl App {
             self.parts.metrics.timeout(Wait::Drain);
             tracing::warn!("not everything ended in time");
         }
+        self.running.end();
     }
 
     async fn take_apart(&self) {

@@ -13,7 +13,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
@@ -29,6 +29,7 @@ use tracing::debug;
 
 use self::announced::Announced;
 use crate::clock;
+use crate::metrics::Left;
 use crate::pipe::{self, Refused, pipe};
 use crate::problem::Problem;
 
@@ -56,6 +57,24 @@ pub struct SocketEnds {
     pub outgoing: pipe::Sender<Outgoing>,
     /// What the socket answers by itself.
     pub reflex: Reflex,
+    /// How the peer went.
+    pub gone: Gone,
+}
+
+/// How a peer went: known once `incoming` is closed.
+#[derive(Debug, Clone, Default)]
+pub struct Gone(Arc<OnceLock<Left>>);
+
+impl Gone {
+    /// For the metrics.
+    pub fn how(&self) -> Left {
+        self.0.get().copied().unwrap_or(Left::Cut)
+    }
+
+    /// The first word counts.
+    fn tell(&self, how: Left) {
+        let _ = self.0.set(how);
+    }
 }
 
 /// How a binary message is answered at once, with one or two others. None: it is for whoever speaks over the socket.
@@ -135,13 +154,14 @@ pub fn upgrade(
     let (to_us, incoming) = pipe(CHANNEL);
     let (outgoing, from_us) = pipe(CHANNEL);
     let too_large = Rc::new(Cell::new(false));
-    let reflex = Reflex::default();
+    let (reflex, gone) = (Reflex::default(), Gone::default());
     let socket = Socket {
         kind,
         reflex: reflex.clone(),
         too_large: Rc::clone(&too_large),
         to_us: Some(to_us),
         from_us: Some(from_us),
+        gone: gone.clone(),
         refuse: !offers(req, kind.protocol),
         heard: clock::now(),
         pieces: Pieces::default(),
@@ -157,7 +177,7 @@ pub fn upgrade(
                 .saying("This address takes WebSockets only. Open it with an upgrade request.")
                 .because(anyhow::anyhow!("{err}"))
         })?;
-    Ok((answer, SocketEnds { incoming, outgoing, reflex }))
+    Ok((answer, SocketEnds { incoming, outgoing, reflex, gone }))
 }
 
 fn offers(req: &HttpRequest, protocol: &str) -> bool {
@@ -191,6 +211,7 @@ struct Socket {
     too_large: Rc<Cell<bool>>,
     to_us: Option<pipe::Sender<Incoming>>,
     from_us: Option<pipe::Receiver<Outgoing>>,
+    gone: Gone,
     /// The peer did not offer our subprotocol.
     refuse: bool,
     /// When the peer last sent anything.
@@ -273,7 +294,10 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             Ok(Message::Continuation(item)) => match self.pieces.add(item, self.kind.frame_max) {
                 Ok(Some(message)) => self.pass_in(ctx, message),
                 Ok(None) => {}
-                Err(code) => self.close(ctx, code, code.sentence()),
+                Err(code) => {
+                    self.gone.tell(Left::Broken);
+                    self.close(ctx, code, code.sentence());
+                }
             },
             Ok(Message::Ping(bytes)) => ctx.pong(&bytes),
             Ok(Message::Pong(_) | Message::Nop) => {}
@@ -281,6 +305,10 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
                 let too_large = self.too_large.get() || matches!(err, ProtocolError::Overflow);
                 let code = if too_large { Code::TOO_LARGE } else { Code::PROTOCOL };
                 debug!(%err, "websocket broken off");
+                // A connection that breaks off comes as an error of reading.
+                if too_large || !matches!(err, ProtocolError::Io(_)) {
+                    self.gone.tell(Left::Broken);
+                }
                 self.close(ctx, code, code.sentence());
                 // Nothing that follows a broken frame can be read.
                 ctx.stop();
@@ -318,6 +346,7 @@ impl Socket {
             let now = clock::now();
             if now >= socket.heard + dead {
                 debug!("websocket is dead");
+                socket.gone.tell(Left::Silent);
                 return ctx.stop();
             }
             let mut next_ping = next_ping;
@@ -350,6 +379,7 @@ impl Socket {
 
     fn closed_by_peer(&mut self, ctx: &mut WebsocketContext<Self>, reason: Option<CloseReason>) {
         if !self.closing {
+            self.gone.tell(Left::Closed);
             ctx.close(reason.map(|reason| CloseReason { code: reason.code, description: None }));
         }
         ctx.stop();

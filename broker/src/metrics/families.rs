@@ -74,6 +74,8 @@ metrics! {
     session_resumes: IntCounterVec "session_resumes_total" "Attaches that went on where they were, by leg." ["leg"];
     session_bytes: IntCounterVec "session_bytes_total" "Bytes of terminals, by direction." ["direction"];
     viewers: IntGaugeVec "viewers" "Attached browsers by role." ["role"];
+    viewers_left: IntCounterVec "viewers_left_total" "Browsers that were attached and left, by why." ["cause"];
+    viewer_ack: Histogram of ROUND_TRIP "viewer_ack_seconds" "From output sent to a browser until its terminal has parsed it." [];
     killed: IntCounterVec "killed_total" "Sessions that a person ended, by how they were addressed." ["by"];
 
     // Actors and the threads they run on.
@@ -104,6 +106,7 @@ metrics! {
     auth_failures: IntCounterVec "auth_failures_total" "Refused proofs of who somebody is." ["kind"];
     refusals: IntCounterVec "refusals_total" "Requests and greetings that were refused, by code." ["code"];
     draining: IntGauge "draining" "1 while the broker is stopping." [];
+    former_run_crashed: IntGauge "former_run_crashed" "1 if the process before this one, on the same data, did not end by itself." [];
     build_info: IntGaugeVec "build_info" "Always 1; the label says which version runs." ["version"];
 }
 

@@ -86,6 +86,20 @@ labels! {
         Failed = "failed",
     }
 
+    /// Why a browser that was attached left. Where the broker sent it away, the code stands instead.
+    Left {
+        /// It said goodbye: the tab was closed, or loaded again.
+        Closed = "closed",
+        /// Its connection ended without a word.
+        Cut = "cut",
+        /// Nothing was heard of it for `timing.user_dead`.
+        Silent = "silent",
+        /// It broke the protocol.
+        Broken = "broken",
+        /// It took nothing for `timing.user_dead`.
+        Stalled = "stalled",
+    }
+
     /// A wait that has a limit.
     Wait {
         /// For a turn to greet a device.

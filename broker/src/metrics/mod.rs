@@ -19,7 +19,7 @@ mod observe;
 mod runtime;
 
 use families::Families;
-pub use labels::{Break, Direction, KilledBy, Leg, Proof, Wait};
+pub use labels::{Break, Direction, KilledBy, Left, Leg, Proof, Wait};
 pub use observe::{ActorFigures, Counted};
 use runtime::Runtimes;
 
@@ -126,6 +126,9 @@ mod tests {
             "moorline_sessions{state=\"adrift\"} 0",
             "moorline_sessions_ended_total{ending=\"gave_up\"} 0",
             "moorline_links_broken_total{cause=\"closed\"} 0",
+            "moorline_session_setup_failures_total{code=\"host_key_changed\",step=\"host_key\"} 0",
+            "moorline_viewers_left_total{cause=\"cut\"} 0",
+            "moorline_former_run_crashed 0",
             "moorline_actor_restarts_total{cause=\"panicked\",kind=\"user_connection\"} 0",
             "moorline_actors_gave_up_total{kind=\"ssh_session\"} 0",
             "moorline_session_setup_seconds_count{step=\"shell\"} 0",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moorline_wire::Code;
 use moorline_wire::term::frame::{Step, ViewerRole};
 
-use super::{Break, Direction, KilledBy, Leg, Metrics, Proof, Wait};
+use super::{Break, Direction, KilledBy, Left, Leg, Metrics, Proof, Wait};
 use crate::actor::Kind;
 use crate::device::Presence;
 use crate::session::SessionState;
@@ -32,6 +32,20 @@ const ENDINGS: [Code; 16] = [
     Code::GAVE_UP,
     Code::PROTOCOL,
     Code::INTERNAL,
+];
+
+/// In which step a set-up is known to fail, and how. Another pair would be counted, too.
+const FAILURES: [(Step, Code); 10] = [
+    (Step::Broker, Code::STORE_FAILED),
+    (Step::Device, Code::DEVICE_LOST),
+    (Step::Device, Code::SSHD_UNREACHABLE),
+    (Step::Device, Code::SETUP_TIMEOUT),
+    (Step::HostKey, Code::HOST_KEY_CHANGED),
+    (Step::HostKey, Code::SSH_FAILED),
+    (Step::Login, Code::DEVICE_REFUSED),
+    (Step::Login, Code::SETUP_TIMEOUT),
+    (Step::Shell, Code::SHELL_REFUSED),
+    (Step::Shell, Code::SETUP_TIMEOUT),
 ];
 
 /// Every way in which a device is counted.
@@ -150,6 +164,16 @@ impl Metrics {
         self.families.viewers.with_label_values(&[role]).add(change);
     }
 
+    /// A browser that was attached has left: a word of [`Left`], or the code that it was sent away with.
+    pub fn viewer_left(&self, cause: &'static str) {
+        self.families.viewers_left.with_label_values(&[cause]).inc();
+    }
+
+    /// A browser's terminal has parsed what was sent to it that long ago.
+    pub fn viewer_acked(&self, after: Duration) {
+        self.families.viewer_ack.observe(after.as_secs_f64());
+    }
+
     /// A person ended a session.
     pub fn killed(&self, by: KilledBy) {
         self.families.killed.with_label_values(&[by.label()]).inc();
@@ -252,6 +276,11 @@ impl Metrics {
         Counted::new(&self.families.event_streams)
     }
 
+    /// The process before this one on the same data did not end by itself.
+    pub fn former_run_crashed(&self) {
+        self.families.former_run_crashed.set(1);
+    }
+
     /// The broker is stopping.
     pub fn draining(&self) {
         self.families.draining.set(1);
@@ -303,8 +332,10 @@ pub(super) fn begin(metrics: &Metrics) {
     for step in STEPS.map(step_label) {
         families.session_setup.with_label_values(&[step]);
     }
-    let words: [(&prometheus::IntCounterVec, Vec<&str>); 8] = [
+    let sent_away = [Code::CANCELLED, Code::TAKEN_OVER, Code::INTERRUPTED].map(Code::name);
+    let words: [(&prometheus::IntCounterVec, Vec<&str>); 9] = [
         (&families.session_bytes, Direction::ALL.iter().map(|word| word.label()).collect()),
+        (&families.viewers_left, Left::ALL.iter().map(|word| word.label()).chain(sent_away).collect()),
         (&families.links_broken, Break::ALL.iter().map(|word| word.label()).collect()),
         (&families.session_resumes, Leg::ALL.iter().map(|word| word.label()).collect()),
         (&families.killed, KilledBy::ALL.iter().map(|word| word.label()).collect()),
@@ -322,6 +353,9 @@ pub(super) fn begin(metrics: &Metrics) {
         metrics.actor(*kind, 0);
         metrics.actors_are(*kind, ActorFigures::default());
         families.actor_restarts.with_label_values(&[kind.label(), Cause::Panicked.label()]);
+    }
+    for (step, code) in FAILURES {
+        families.session_setup_failures.with_label_values(&[step_label(step), code.name()]);
     }
     for ending in ENDINGS {
         families.sessions_ended.with_label_values(&[ending.name()]);

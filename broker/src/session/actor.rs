@@ -38,11 +38,12 @@ use crate::pipe::pipe;
 use crate::problem::Problem;
 use viewers::{Away, Viewer};
 
+mod ack;
 mod keeper;
 mod viewers;
 
 pub use keeper::Written;
-pub use viewers::{Hello, Join};
+pub use viewers::{Hello, Join, Ways};
 
 /// What a session is started with.
 pub struct Start {
@@ -238,7 +239,7 @@ impl SshSession {
             HostOutput::SnapshotWanted => self.snapshot(),
             HostOutput::Close { viewer, code } => {
                 if let Some(viewer) = self.viewers.get_mut(&viewer) {
-                    viewer.closing = Some(code);
+                    viewer.close(code);
                 }
                 self.transmit(viewer, ctx);
             }

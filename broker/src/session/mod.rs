@@ -22,7 +22,6 @@ use crate::device::{Devices, Presence};
 use crate::metrics::{Metrics, Wait};
 use crate::pipe;
 use crate::problem::Problem;
-use crate::socket::Outgoing;
 use crate::store::Store;
 use supervisor::SessionSupervisor;
 
@@ -32,6 +31,7 @@ mod gauges;
 mod house;
 #[cfg(test)]
 mod kept_tests;
+mod parting;
 mod ready;
 mod settings;
 mod ssh;
@@ -40,7 +40,8 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 
-pub use actor::Hello;
+pub use actor::{Hello, Ways};
+pub use parting::Parting;
 
 /// Whoever wants to attach waits so often, so long, for an actor that is started anew; then they
 /// are told to come again.
@@ -270,14 +271,14 @@ impl Sessions {
         who: String,
         hello: Hello,
         resume: String,
-        outgoing: pipe::Sender<Outgoing>,
+        ways: Ways,
     ) -> Result<pipe::Sender<ViewerFrame>, Joining> {
         let (session, ending, known) = match self.reached(id).await.map_err(Joining::Refused)? {
             Some(found) => (found.session, found.view.ending, true),
             None => (None, None, false),
         };
         if let Some(session) = session
-            && let Ok(frames) = session.send(actor::Join { who, hello, resume, outgoing }).await
+            && let Ok(frames) = session.send(actor::Join { who, hello, resume, ways }).await
         {
             return Ok(frames);
         }

@@ -209,6 +209,43 @@ async fn a_socket_that_is_gone_closes_the_channel() {
 }
 
 #[actix::test]
+async fn how_a_peer_went_is_known_once_it_is_gone() {
+    async fn gone(server: &mut Server) -> Left {
+        let mut ends = server.ends.recv().await.unwrap();
+        while ends.incoming.recv().await.is_some() {}
+        ends.gone.how()
+    }
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    client.close(None).await.unwrap();
+    assert_eq!(gone(&mut server).await, Left::Closed);
+
+    drop(dial(&server, "test.v1").await);
+    assert_eq!(gone(&mut server).await, Left::Cut);
+
+    let client = dial(&server, "test.v1").await;
+    let stream = match client.get_ref() {
+        tokio_tungstenite::MaybeTlsStream::Plain(stream) => stream,
+        _ => panic!("there is no TLS here"),
+    };
+    // RST, as when a network cuts.
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    assert_eq!(gone(&mut server).await, Left::Cut);
+
+    for bad in [Said::Binary(Bytes::from(vec![0; 1001])), Said::Frame(continuation())] {
+        let mut client = dial(&server, "test.v1").await;
+        client.send(bad).await.unwrap();
+        assert_eq!(gone(&mut server).await, Left::Broken);
+    }
+}
+
+/// A piece of a message that was never begun.
+fn continuation() -> RawFrame {
+    RawFrame::message(Bytes::new(), OpCode::Data(Data::Continue), true)
+}
+
+#[actix::test]
 async fn a_full_channel_stops_the_reading_and_loses_nothing() {
     let mut server = serve(KIND);
     let mut client = dial(&server, "test.v1").await;
@@ -238,6 +275,7 @@ async fn a_peer_that_does_not_answer_pings_is_dropped() {
     let client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     assert_eq!(ends.incoming.recv().await, None);
+    assert_eq!(ends.gone.how(), Left::Silent);
     drop(client);
 }
 

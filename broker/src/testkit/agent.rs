@@ -19,7 +19,7 @@ use super::sshd::{Manners, serve};
 use super::{INSTALL_KEY, Kit};
 use crate::clock::{now, until};
 use crate::pipe::{self, pipe};
-use crate::socket::{Incoming, Outgoing, Reflex, SocketEnds};
+use crate::socket::{Gone, Incoming, Outgoing, Reflex, SocketEnds};
 
 /// A device with its identity, its sshd and its end of the link.
 pub struct Agent {
@@ -61,7 +61,7 @@ pub struct Raw {
 pub fn socket() -> (SocketEnds, Raw) {
     let (to, incoming) = pipe(8);
     let (outgoing, from) = pipe(8);
-    (SocketEnds { incoming, outgoing, reflex: Reflex::default() }, Raw { to, from })
+    (SocketEnds { incoming, outgoing, reflex: Reflex::default(), gone: Gone::default() }, Raw { to, from })
 }
 
 impl Agent {

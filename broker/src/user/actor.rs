@@ -26,7 +26,7 @@ use crate::identity::Pass;
 use crate::metrics::{Leg, Proof};
 use crate::pipe;
 use crate::problem::Problem;
-use crate::session::{Hello, Joining};
+use crate::session::{Hello, Joining, Parting, Ways};
 use crate::socket::{Incoming, Outgoing, SocketEnds};
 use crate::token::Hashed;
 
@@ -39,6 +39,7 @@ pub struct UserConnection {
     /// `None` while a future of this actor reads it.
     incoming: Option<pipe::Receiver<Incoming>>,
     outgoing: pipe::Sender<Outgoing>,
+    parting: Parting,
     /// Where the browser's frames go, and which resume token it was given.
     attached: Option<(pipe::Sender<ViewerFrame>, Given)>,
     /// They typed since it was last looked whether they may be here.
@@ -50,6 +51,7 @@ impl UserConnection {
     /// A socket that has said nothing yet.
     pub fn new(shared: Arc<Shared>, ends: SocketEnds, session: SessionId, visitor: Visitor) -> Self {
         let hello_within = shared.parts.config.timing.hello;
+        let parting = Parting::new(shared.parts.metrics.clone(), ends.gone);
         Self {
             state: User::new(now(), hello_within, visitor.request_id.clone()),
             shared,
@@ -57,6 +59,7 @@ impl UserConnection {
             visitor,
             incoming: Some(ends.incoming),
             outgoing: ends.outgoing,
+            parting,
             attached: None,
             typed: Arc::default(),
             deadline: Deadline::default(),
@@ -141,10 +144,11 @@ impl UserConnection {
         }
         let hello = Hello { have, viewer, in_next, size, role };
         let (shared, session) = (self.shared.clone(), self.session.clone());
-        let (who, outgoing) = (self.visitor.person.clone(), self.outgoing.clone());
+        let who = self.visitor.person.clone();
+        let ways = Ways { outgoing: self.outgoing.clone(), parting: self.parting.clone() };
         let joining = async move {
             let resume = resume.as_str().to_owned();
-            shared.parts.sessions.join(&session, who, hello, resume, outgoing).await
+            shared.parts.sessions.join(&session, who, hello, resume, ways).await
         };
         ctx.spawn(joining.into_actor(self).map(move |joined, user, ctx| {
             let input = match joined {
@@ -222,6 +226,11 @@ impl UserConnection {
         };
         ctx.spawn(carrying.into_actor(self).map(|(end, incoming), user, ctx| {
             user.incoming = incoming;
+            match end {
+                Input::SocketGone => user.parting.socket_gone(),
+                Input::Violated(code) => user.parting.because(code.name()),
+                _ => {}
+            }
             user.happened(end, ctx);
         }));
     }

@@ -114,6 +114,9 @@ async fn a_browser_comes_back_with_its_token_and_nothing_is_lost_or_doubled() {
     }
     assert_eq!(browser.output, format!("$ {}", "abc".repeat(20)).into_bytes());
     assert_eq!(kit.metric("moorline_session_resumes_total{leg=\"browser\"}"), 20.0);
+    // Each time either its end was seen first, or that it came again.
+    let left = |cause| kit.metric(&format!("moorline_viewers_left_total{{cause=\"{cause}\"}}"));
+    assert_eq!(left("cut") + left("cancelled"), 20.0);
     kit.settled().await;
 }
 
@@ -193,6 +196,7 @@ async fn a_second_tab_takes_over_and_the_first_is_told_by_whom() {
     let (last, code) = first.closed().await;
     assert_eq!(last, Some(HostControl::TakenOver { by: "anna".into() }));
     assert_eq!(code, Some(Code::TAKEN_OVER));
+    assert_eq!(kit.metric("moorline_viewers_left_total{cause=\"taken_over\"}"), 1.0);
     second.sees("$ ").await;
     kit.actors(Kind::UserConnection, 1).await;
     kit.settled().await;

@@ -14,10 +14,12 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::SshSession;
+use super::ack::AckClock;
 use crate::clock::{self, now};
-use crate::metrics::{Direction, Wait};
+use crate::metrics::{Direction, Left, Wait};
 use crate::pipe::{self, Refused, pipe};
 use crate::session::SessionView;
+use crate::session::parting::Parting;
 use crate::session::state::Input;
 use crate::socket::Outgoing;
 
@@ -33,14 +35,26 @@ pub struct Viewer {
     pub who: String,
     /// The key of its tab, which it keeps over its connections.
     key: String,
-    /// Where its frames go.
-    outgoing: pipe::Sender<Outgoing>,
+    ways: Ways,
+    /// When it last said anything.
+    heard: Instant,
+    /// How long it takes to parse what it is sent.
+    ack: AckClock,
     /// What listens to it.
     reading: SpawnHandle,
     /// Somebody waits for room in `outgoing`.
     waiting: bool,
     /// To be closed when everything was sent.
-    pub closing: Option<Code>,
+    closing: Option<Code>,
+}
+
+/// The ways to a browser.
+#[derive(Clone)]
+pub struct Ways {
+    /// Where its frames go.
+    pub outgoing: pipe::Sender<Outgoing>,
+    /// Where it is said why it left.
+    pub parting: Parting,
 }
 
 /// Tabs that lost their connection and may come back: for how long a person saw nothing.
@@ -75,26 +89,43 @@ enum Sent {
     Closed,
 }
 
+impl Viewer {
+    /// It is to go, once everything was sent.
+    pub fn close(&mut self, code: Code) {
+        self.ways.parting.because(code.name());
+        self.closing = Some(code);
+    }
+}
+
 impl SshSession {
     /// Sends that viewer's frames while its socket has room.
     pub(super) fn transmit(&mut self, id: ViewerId, ctx: &mut Context<Self>) {
         match self.transmit_some(id) {
             Sent::Everything => {}
-            Sent::Closed => self.left(id, ctx),
+            Sent::Closed => {
+                if let Some(viewer) = self.viewers.get(&id) {
+                    // Counts only where nobody has told it to go.
+                    viewer.ways.parting.socket_gone();
+                }
+                self.left(id, ctx);
+            }
             Sent::NoRoom => self.wait_for_room(id, ctx),
         }
     }
 
     fn transmit_some(&mut self, id: ViewerId) -> Sent {
-        let Some(viewer) = self.viewers.get(&id) else { return Sent::Everything };
+        let Some(viewer) = self.viewers.get_mut(&id) else { return Sent::Everything };
         loop {
-            let room = match viewer.outgoing.try_reserve() {
+            let room = match viewer.ways.outgoing.try_reserve() {
                 Ok(room) => room,
                 Err(Refused::Closed(())) => return Sent::Closed,
                 Err(Refused::Full(())) => return Sent::NoRoom,
             };
             match (self.house.poll_transmit(now(), id), viewer.closing) {
-                (Some(frame), _) => room.send(outgoing(frame)),
+                (Some(frame), _) => {
+                    viewer.ack.sent(now(), &frame);
+                    room.send(outgoing(frame));
+                }
                 (None, Some(code)) => {
                     room.send(Outgoing::Close(code, reason(code, &self.view)));
                     return Sent::Closed;
@@ -111,12 +142,15 @@ impl SshSession {
             return;
         }
         let limit = self.parts.config.timing.user_dead;
-        let room = clock::within(limit, Wait::ViewerStalled, viewer.outgoing.clone().reserve_owned());
+        let room = clock::within(limit, Wait::ViewerStalled, viewer.ways.outgoing.clone().reserve_owned());
         // Given back at once: the next `transmit` takes it.
         let room = async move { room.await.map(drop) };
         ctx.spawn(room.into_actor(self).map(move |room, session, ctx| {
             if let Some(viewer) = session.viewers.get_mut(&id) {
                 viewer.waiting = false;
+                if room.is_err() {
+                    viewer.ways.parting.because(Left::Stalled.label());
+                }
             }
             match room {
                 Ok(()) => session.transmit(id, ctx),
@@ -167,8 +201,8 @@ pub struct Join {
     pub hello: Hello,
     /// The next resume token of this viewer.
     pub resume: String,
-    /// Where their frames go.
-    pub outgoing: pipe::Sender<Outgoing>,
+    /// The ways to their browser.
+    pub ways: Ways,
 }
 
 /// What a hello says besides who it is.
@@ -190,19 +224,21 @@ impl Handler<Join> for SshSession {
     type Result = MessageResult<Join>;
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) -> Self::Result {
-        let Join { who, hello, resume, outgoing } = join;
+        let Join { who, hello, resume, ways } = join;
         self.last_viewer += 1;
         let id = ViewerId(self.last_viewer);
         let (sender, frames) = pipe(FRAMES);
         let attached = self.attached(&hello, resume);
-        if let Some(gap) = self.away.came_back(&hello.viewer) {
+        if let Some(gap) = self.gap_of(&hello.viewer) {
             self.parts.metrics.gap(gap);
         }
         let reading = ctx.add_stream(frames_of(id, frames));
         let viewer = Viewer {
             who: who.clone(),
             key: hello.viewer.clone(),
-            outgoing,
+            ways,
+            heard: now(),
+            ack: AckClock::default(),
             reading,
             waiting: false,
             closing: None,
@@ -227,6 +263,12 @@ impl Handler<Join> for SshSession {
 impl SshSession {
     /// A viewer did something.
     fn did(&mut self, viewer: ViewerId, frame: ViewerFrame) {
+        if let Some(viewer) = self.viewers.get_mut(&viewer) {
+            viewer.heard = now();
+            if let Some(after) = viewer.ack.heard(viewer.heard, &frame) {
+                self.parts.metrics.viewer_acked(after);
+            }
+        }
         if let ViewerFrame::In { bytes, .. } = &frame {
             self.parts.metrics.bytes(Direction::Input, bytes.len());
             self.state.handle(now(), Input::Typed(Duration::ZERO));
@@ -238,6 +280,16 @@ impl SshSession {
             return self.house.close(viewer, Code::OVERLOADED);
         }
         self.house.frame(now(), viewer, frame);
+    }
+
+    /// For how long whoever comes with this key saw nothing. A connection that still stands and was
+    /// silent for long is one that its tab found dead before we did.
+    fn gap_of(&mut self, key: &str) -> Option<Duration> {
+        let silence = |viewer: &Viewer| now().duration_since(viewer.heard);
+        let stands = |viewer: &&Viewer| viewer.key == key && viewer.closing.is_none();
+        let silent = self.viewers.values().filter(stands).map(silence).min();
+        let dead = self.parts.config.timing.viewer_dead;
+        self.away.came_back(key).or_else(|| silent.filter(|silent| *silent >= dead / 2))
     }
 
     /// The answer to a hello, but for what the host fills in.
