@@ -3,12 +3,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check chaos bench load counts dev deny screenshot clean
+.PHONY: help up test check chaos bench load counts dev dashboards deny screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## build everything, start a broker and one device on this machine (PORT=8080), Ctrl-C ends it
+up: ## build everything, start a broker and one device on this machine (PORT=8080), and a Prometheus (METRICS=1); Ctrl-C ends it
 	@exec tests/scripts/up.sh
 
 test: ## install what the tests need and run every one of them (what CI runs)
@@ -32,6 +32,9 @@ counts: ## count the instructions of a keystroke and of 1 MiB through wire; more
 dev: ## like up, but debug builds, and the web page is built again whenever a file of it changes
 	@exec tests/scripts/up.sh dev
 
+dashboards: ## write dashboards/*.json from dashboards/source
+	@exec tests/scripts/dashboards.sh
+
 deny: ## licences and known vulnerabilities of every dependency (needs cargo-deny)
 	@exec tests/scripts/deny.sh
 
@@ -39,4 +42,4 @@ screenshot: ## take the README's picture again: web/screenshot.png
 	@exec tests/scripts/screenshot.sh
 
 clean: ## remove everything that was built; ./var stays
-	rm -rf target web/dist web/node_modules
+	rm -rf target web/dist web/node_modules dashboards/source/dist dashboards/source/node_modules

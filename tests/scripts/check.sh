@@ -9,12 +9,14 @@ say "format"
 cargo fmt --all --check
 say "types and lint of the page"
 (cd web && npm run --silent check)
+say "the dashboards are as their source writes them"
+tests/scripts/dashboards.sh check
 web_bundle
 say "clippy"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 say "unit tests, simulated pairs, actors on a stopped clock, tidy"
 if have cargo-nextest; then
-    cargo nextest run --workspace --status-level fail -E 'not (binary(e2e) or binary(timing))'
+    cargo nextest run --workspace --status-level fail -E 'not (binary(e2e) or binary(observability) or binary(timing))'
 else
     cargo test --workspace --exclude moorline-tests --quiet
     cargo test -p moorline-tests --test tidy --quiet

@@ -255,7 +255,7 @@ impl Handler<Greeted> for DeviceConnection {
         debug!(device = %self.device, %peer, epoch, ?attach, "device greeted");
         // A channel that only ever carried the challenge has room, unless the socket is gone.
         let _ = ends.outgoing.try_send(Outgoing::Binary(welcome));
-        let SocketEnds { incoming, outgoing, reflex } = ends;
+        let SocketEnds { incoming, outgoing, reflex, gone: _ } = ends;
         let reading = ctx.add_stream(frames(epoch, incoming));
         let link = self.link.clone();
         reflex.set(Box::new(move |frame| link.answer(now(), frame)));
