@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use futures_util::future::try_join_all;
+use futures_util::future::{join, try_join_all};
 use moorline_tests::Slow;
+use moorline_tests::store::{Filling, Lock};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -14,7 +15,6 @@ use reqwest::Method;
 use crate::pause::pause;
 use crate::scene::{RESTART_AFTER, Scene};
 use crate::shell::Shell;
-use crate::store::{Filling, Lock};
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,7 +237,9 @@ pub async fn mend(mut damage: Damage, scene: &mut Scene<'_>) -> Result<()> {
         scene.people.slow(None);
     }
     if let Some(lock) = damage.lock.take() {
-        pause(LOCKED_FOR).await;
+        // Whoever asks for a shell now is refused; nobody who has one may notice.
+        let refused = async { drop(scene.broker.open(&scene.devices[0].id).await) };
+        join(refused, pause(LOCKED_FOR)).await;
         lock.release().await?;
     }
     if let Some(filling) = damage.filling.take() {

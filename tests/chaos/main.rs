@@ -7,9 +7,8 @@
 //! - `round`: the rounds of one fault; `setup`: those in which the broker dies before the shell is there
 //! - `scene`: a broker and two devices for one fault, with bad networks on both sides
 //! - `shell`: a person at work, `client`: their terminal, `counted`: the program that runs in it
-//! - `chromium`: the same in a real browser; `crowd`: five hundred devices; `store`: locks and full disks;
-//!   `pause`: the only waiting for a time
-//! - `account`: what was lost and doubled; `report`: the table, the JSON, the verdict
+//! - `chromium`: the same in a real browser; `crowd`: five hundred devices; `pause`: the only waiting for a time
+//! - `account`: what was lost and doubled; `seen`: whether the dashboards show what failed; `report`: the table, the JSON, the verdict
 //!
 //! It exits with 0 when every number is within its bar and nothing is left behind.
 
@@ -25,9 +24,9 @@ mod pause;
 mod report;
 mod round;
 mod scene;
+mod seen;
 mod setup;
 mod shell;
-mod store;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -21,6 +21,8 @@ pub struct Row {
     pub account: Account,
     /// Shells that did not come back.
     pub sessions_lost: u64,
+    /// Rounds whose fault did not show in what the broker counts.
+    pub unseen: u64,
     /// From the fault to live again, for each person and round.
     pub live_again: Vec<Duration>,
     /// What went wrong beside all that: something is left over, something did not start.
@@ -39,6 +41,7 @@ impl Row {
             rounds: 0,
             account: Account::default(),
             sessions_lost: 0,
+            unseen: 0,
             live_again: Vec::new(),
             trouble: None,
             took: Duration::ZERO,
@@ -55,6 +58,7 @@ impl Row {
             ("keys lost", account.keys_lost),
             ("keys doubled", account.keys_doubled),
             ("sessions lost", self.sessions_lost),
+            ("rounds unseen on the dashboards", self.unseen),
         ];
         let mut over: Vec<_> = counts
             .into_iter()
@@ -79,6 +83,7 @@ impl Row {
             "keys_lost": account.keys_lost,
             "keys_doubled": account.keys_doubled,
             "sessions_lost": self.sessions_lost,
+            "unseen": self.unseen,
             "live_again_ms": {
                 "p50": millis_json(quantile(&self.live_again, 0.5)),
                 "p99": millis_json(quantile(&self.live_again, 0.99)),

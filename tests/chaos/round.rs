@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures_util::future::{join, join_all};
 use moorline_tests::Stage;
+use moorline_tests::store::SmallDisk;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -21,8 +22,7 @@ use crate::pause::a_moment;
 use crate::report::Row;
 use crate::scene::{Scene, tails};
 use crate::shell::{self, Shell};
-use crate::store::SmallDisk;
-use crate::{chromium, setup};
+use crate::{chromium, seen, setup};
 
 /// How long people work before a fault.
 const CALM_MS: std::ops::Range<u64> = 200..1_500;
@@ -109,6 +109,7 @@ async fn work(
     let mut shells = shell::on_each(scene).await.context("open the shells")?;
     for _ in 0..rounds {
         a_moment(random, CALM_MS).await;
+        let before = scene.broker.figures().await?;
         let moment = Moment::now();
         let damage = strike(fault, scene, &shells, random).await?;
         let words = damage.words();
@@ -116,6 +117,7 @@ async fn work(
         mended.context("what was broken is mended")?;
         row.rounds += 1;
         take(row, lives, &mut shells, &words);
+        seen::look(row, &words, &before, &scene.broker).await;
         if shells.len() < scene.devices.len() {
             scene.devices_are_online().await?;
             drop(std::mem::replace(&mut shells, shell::on_each(scene).await.context("open new shells")?));

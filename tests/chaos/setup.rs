@@ -14,6 +14,7 @@ use crate::client::Moment;
 use crate::pause::{a_moment, pause};
 use crate::report::Row;
 use crate::scene::{RESTART_AFTER, Scene};
+use crate::seen;
 use crate::shell::Shell;
 
 /// How long after the request the broker dies.
@@ -25,6 +26,7 @@ pub async fn rounds(scene: &mut Scene<'_>, rounds: usize, random: &mut StdRng, r
         scene.devices_are_online().await?;
         row.rounds += 1;
         let device = round % scene.devices.len();
+        let before = scene.broker.figures().await?;
         match one(scene, device, random, row).await {
             Ok(shell) => {
                 ensure_one_shell(&shell)?;
@@ -35,6 +37,7 @@ pub async fn rounds(scene: &mut Scene<'_>, rounds: usize, random: &mut StdRng, r
                 row.account.notes.push(format!("round {}: {error:#}", row.rounds));
             }
         }
+        seen::look(row, "", &before, &scene.broker).await;
     }
     Ok(())
 }

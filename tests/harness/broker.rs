@@ -11,6 +11,7 @@ use rand::Rng as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::figures::Figures;
 use crate::process::Process;
 use crate::stage::Stage;
 use crate::wait;
@@ -315,6 +316,11 @@ impl Broker {
         samples.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?)).sum()
     }
 
+    /// Everything that it counts.
+    pub async fn figures(&self) -> Result<Figures> {
+        Figures::parse(&self.call(Method::GET, "/metrics", None).await?.is(200)?.text)
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
@@ -322,7 +328,7 @@ impl Broker {
 }
 
 /// The text as a value in a query (RFC 3986 section 2.1).
-fn in_a_query(text: &str) -> String {
+pub fn in_a_query(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),

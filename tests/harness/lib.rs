@@ -6,10 +6,12 @@
 //! - [`stage`]: the folder and the logs of one test; when it ends, the logs are read for what nobody announced
 //! - [`process`]: a program that is killed and reaped when its guard goes
 //! - [`broker`], [`agent`], [`sshd`]: the three programs, each on a port and in a folder of its own
+//! - [`store`]: what may befall the broker's store: locks, full disks
 //! - [`impostor`]: a device that is not what it says, or that sends what it should not
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced, and a slow line
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
 //! - [`events`]: what changes, as a page is told it
+//! - [`figures`]: what a broker counts; [`signs`]: which of it tells of which fault
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
 //!
@@ -18,13 +20,16 @@
 pub mod agent;
 pub mod broker;
 pub mod events;
+pub mod figures;
 pub mod impostor;
 pub mod inspect;
 pub mod process;
 pub mod raw;
 pub mod relay;
+pub mod signs;
 pub mod sshd;
 pub mod stage;
+pub mod store;
 pub mod terminal;
 pub mod wait;
 pub mod world;
