@@ -10,12 +10,12 @@ export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
 # A failure in one part is no reason not to look at the others.
 failed=0
 tests/scripts/counts.sh || failed=1
-say "end to end: real processes, real OpenSSH"
+say "end to end: real processes, real OpenSSH, real Prometheus"
 if have cargo-nextest; then
-    cargo nextest run -p moorline-tests --status-level pass --final-status-level slow -E 'binary(e2e) or binary(timing)' || failed=1
+    cargo nextest run -p moorline-tests --status-level pass --final-status-level slow -E 'binary(e2e) or binary(observability) or binary(timing)' || failed=1
 else
     # Without nextest the tests of one binary would share the machine: one at a time instead.
-    cargo test -p moorline-tests --test e2e --test timing --no-fail-fast -- --test-threads=1 || failed=1
+    cargo test -p moorline-tests --test e2e --test observability --test timing --no-fail-fast -- --test-threads=1 || failed=1
 fi
 say "chaos: every fault three times (make chaos tries them more often)"
 cargo build -p moorline-tests --bin chaos
