@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds Moorline and runs a broker and one device on this machine until Ctrl-C. `up.sh dev`: debug
 # builds, and the page is built again at each change. PORT picks the port; all data is under ./var
-# (VAR).
+# (VAR). METRICS=1: a Prometheus beside it, on METRICS_PORT.
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 mode="${1:-release}"
@@ -9,6 +9,8 @@ port="${PORT:-8080}"
 var="${VAR:-var}"
 case "$port" in '' | *[!0-9]*) fail "PORT is \"$port\", which is not a number" ;; esac
 keepers="$(realpath -m "$var")/keepers"
+metrics_port="${METRICS_PORT:-$((port + 1000))}"
+case "$metrics_port" in '' | *[!0-9]*) fail "METRICS_PORT is \"$metrics_port\", which is not a number" ;; esac
 children=()
 need_bundle=yes
 
@@ -45,6 +47,10 @@ start() {
 
 build() {
     need_builders
+    if [ "${METRICS:-0}" = 1 ] && ! have prometheus; then
+        have apt-get && have dpkg-query || fail "prometheus is not here. Install it, then run this again, or leave METRICS=1 away"
+        apt_install prometheus
+    fi
     web_packages
     web_bundle
     local flags=(--release) profile=release
@@ -52,6 +58,15 @@ build() {
     say "building broker and agent (the first time takes some minutes)"
     cargo build ${flags[@]+"${flags[@]}"} -p moorline-broker -p moorline-agent
     bin="$target_dir/$profile"
+}
+
+# start_prometheus: with the dashboards' own configuration, at our broker.
+start_prometheus() {
+    mkdir -p "$var/prometheus"
+    sed -e "s|127.0.0.1:8080|127.0.0.1:$port|" -e "s|alerts/|$PWD/dashboards/alerts/|" dashboards/prometheus.yml >"$var/prometheus/prometheus.yml"
+    start prometheus --config.file="$var/prometheus/prometheus.yml" --storage.tsdb.path="$var/prometheus/data" \
+        --web.listen-address="127.0.0.1:$metrics_port" --log.level=warn
+    tests/scripts/wait.mjs "$metrics_port" Prometheus "${children[-1]}" || exit 1
 }
 
 prepare() {
@@ -70,12 +85,15 @@ run() {
     start "$bin/moorline-agent" --set "broker.url=ws://127.0.0.1:$port" --set broker.proxy=none --set "state_dir=$var/agent" \
         --set "install_key_file=$var/demo/install.key" --set "keeper.dir=$keepers"
     tests/scripts/wait.mjs "$port" device "$broker" "${children[-1]}" || exit 1
+    if [ "${METRICS:-0}" = 1 ]; then start_prometheus; fi
     if [ "$mode" = dev ]; then
         (cd web && exec npx --no-install vite build --watch) &
         children+=($!)
     fi
     printf '\n  \033[1mMoorline is up: http://localhost:%s\033[0m\n' "$port"
-    printf '  It opens a shell on this machine. Its data is in %s. Ctrl-C ends it.\n\n' "$var"
+    printf '  It opens a shell on this machine. Its data is in %s. Ctrl-C ends it.\n' "$var"
+    if [ "${METRICS:-0}" = 1 ]; then printf '  Prometheus scrapes it: http://localhost:%s/alerts\n' "$metrics_port"; fi
+    printf '\n'
     # The first child that ends, ends all.
     local status=0
     wait -n "${children[@]}" || status=$?

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// wait.mjs PORT broker|device PID...: waits until our broker (the first PID) listens and answers, or
-// until a device is online; gives up when one of the processes has ended, or after 30 s.
+// wait.mjs PORT broker|device|Prometheus PID...: waits until our broker or Prometheus (the first PID) listens
+// and answers, or until a device is online; gives up when one of the processes has ended, or after 30 s.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 const [port, what, ...pids] = process.argv.slice(2);
@@ -29,6 +29,7 @@ function listens(pid) {
 async function ready() {
   try {
     if (what === 'broker') return listens(pids[0]) && (await fetch(`${url}/livez`)).ok;
+    if (what === 'Prometheus') return listens(pids[0]) && (await fetch(`${url}/-/ready`)).ok;
     const { devices } = await (await fetch(`${url}/api/v1/devices`)).json();
     return devices.some((device) => device.state === 'online');
   } catch {

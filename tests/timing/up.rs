@@ -16,6 +16,7 @@ once! {
     make_up_comes_up_ends_with_everything_and_comes_up_again,
     make_up_ends_when_a_part_of_it_dies,
     make_up_on_a_taken_port_says_so,
+    make_up_with_metrics_has_a_prometheus_that_ends_with_it,
 }
 
 /// `make up`, with everything below it: none of it may outlive a test that fails.
@@ -30,8 +31,18 @@ impl Drop for MakeUp {
 
 /// `make up` with a folder of its own for its data.
 fn make_up(stage: &Stage, name: &str, port: u16) -> Result<MakeUp> {
+    make_up_with(stage, name, port, &[])
+}
+
+/// The same with these words behind it.
+fn make_up_with(stage: &Stage, name: &str, port: u16, words: &[&str]) -> Result<MakeUp> {
     let mut command = Command::new("make");
-    command.arg("up").current_dir(root()).env("PORT", port.to_string()).env("VAR", stage.path("var"));
+    command
+        .arg("up")
+        .args(words)
+        .current_dir(root())
+        .env("PORT", port.to_string())
+        .env("VAR", stage.path("var"));
     // What a `make` above us has set is not for this one.
     for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
         command.env_remove(variable);
@@ -130,5 +141,30 @@ async fn make_up_on_a_taken_port_says_so(stage: &Stage) -> Result<()> {
     ensure!(!status.success(), "it ended as if all were well");
     let log = stage.log("taken");
     ensure!(log.contains("taken by another program"), "{log}");
+    leaves_nothing(stage).await
+}
+
+async fn make_up_with_metrics_has_a_prometheus_that_ends_with_it(stage: &Stage) -> Result<()> {
+    let (port, metrics) = (free_port(), free_port());
+    let words = ["METRICS=1", &format!("METRICS_PORT={metrics}")];
+    let mut make = make_up_with(stage, "metrics", port, &words)?;
+    is_up(stage, "metrics", port).await?;
+    let url = format!("http://127.0.0.1:{metrics}/api/v1");
+    ensure!(stage.log("metrics").contains(&format!("localhost:{metrics}")), "nobody says where it is");
+    eventually(Duration::from_secs(30), "a scrape of the broker", async || {
+        let query = format!("{url}/query?query=up%7Bjob%3D%22moorline%22%7D");
+        let up: serde_json::Value = reqwest::get(query).await?.json().await?;
+        let one = &up["data"]["result"][0];
+        ensure!(one["value"][1] == "1" && one["metric"]["instance"] == format!("127.0.0.1:{port}"), "{up}");
+        Ok(())
+    })
+    .await?;
+    let rules: serde_json::Value = reqwest::get(format!("{url}/rules")).await?.json().await?;
+    ensure!(
+        rules["data"]["groups"].as_array().is_some_and(|groups| !groups.is_empty()),
+        "no alerts: {rules}"
+    );
+    killpg(Pid::from_raw(make.0.pid() as i32), Signal::SIGINT)?;
+    make.0.ended(Duration::from_secs(40)).await?;
     leaves_nothing(stage).await
 }
