@@ -135,11 +135,16 @@ export class Outgoing {
     if (this.queued === 0) this.waitingSince = null;
   }
 
-  nextFrame(): ViewerFrame | null {
+  /** Whether `nextFrame` has something. */
+  hasNext(): boolean {
     if (this.sent === this.next) this.takeFromQueue();
+    return this.sent < this.next;
+  }
+
+  nextFrame(): ViewerFrame | null {
+    if (!this.hasNext()) return null;
     const from = this.sent - this.acked;
     const bytes = this.kept.slice(from, from + PIECE_BYTES_MAX);
-    if (bytes.length === 0) return null;
     const offset = this.sent;
     this.sent += bytes.length;
     return { kind: "in", offset, bytes };

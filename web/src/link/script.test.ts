@@ -51,7 +51,7 @@ class Player {
       receive: () => this.receive(line),
       typed: () => assert.ok(viewer.typed(this.now, typed())),
       pasted: () => assert.ok(viewer.pasted(this.now, typed())),
-      parsed: () => viewer.parsed(line.offset ?? 0),
+      parsed: () => viewer.parsed(this.now, line.offset ?? 0),
       resize: () => line.size && viewer.resize(line.size),
       hidden: () => viewer.setHidden(this.now, line.hidden === true),
       probe: () => viewer.probe(this.now),

@@ -482,7 +482,7 @@ class Link implements TerminalLink {
   }
 
   private parsed(end: number): void {
-    this.viewer.parsed(end);
+    this.viewer.parsed(this.env.now(), end);
     this.transmit();
     this.tellGauges();
   }

@@ -18,6 +18,11 @@ import { Pulse } from "./pulse";
 
 /** After how much parsed output an acknowledgement goes out: a quarter of the window. */
 const ACK_EVERY = 64 * 1024;
+/** Less than this is no hurry when it is all there was: its acknowledgement would wake everything on
+ * the way for nothing, and just when the next key is to come through. */
+const ACK_LITTLE = 4 * 1024;
+/** How long the acknowledgement of a little waits for input to go with. */
+const ACK_WAITS_MS = 100;
 
 /** What a viewer's driver is to do. */
 export type ViewerOutput =
@@ -47,11 +52,14 @@ class Incoming {
   /** A snapshot up to here is not yet parsed; the host waits to hear of it. */
   private snapshot: number | null = null;
   private ackDue = false;
+  /** When what was parsed is to be acknowledged, if no input goes before. */
+  ackLater: number | null = null;
 
   attached(from: number, window: number, snapshot: boolean): void {
     this.window = window;
     this.snapshot = null;
     this.ackDue = false;
+    this.ackLater = null;
     if (snapshot) return;
     this.received = from;
     this.told = from;
@@ -63,18 +71,32 @@ class Incoming {
     this.snapshot = offset;
   }
 
-  parsedTo(offset: number): void {
+  parsedTo(now: number, offset: number): void {
     const received = this.received ?? 0;
     this.parsed = Math.max(this.parsed, Math.min(offset, received));
     const rebuilt = this.snapshot !== null && this.parsed >= this.snapshot;
     if (rebuilt) this.snapshot = null;
     const news = this.parsed - this.told;
-    this.ackDue ||= rebuilt || news >= ACK_EVERY || (news > 0 && this.parsed === received);
+    const all = this.parsed === received;
+    const little = news < Math.min(ACK_LITTLE, this.window / 4);
+    this.ackDue ||= rebuilt || news >= ACK_EVERY || (all && news > 0 && !little);
+    if (news > 0 && all) this.ackLater ??= now + ACK_WAITS_MS;
   }
 
-  nextAck(): number | null {
-    if (!this.ackDue) return null;
+  handleTimeout(now: number): void {
+    if (!this.ackIsDue(now)) return;
+    this.ackDue = true;
+    this.ackLater = null;
+  }
+
+  ackIsDue(now: number): boolean {
+    return this.ackDue || (this.ackLater !== null && this.ackLater <= now);
+  }
+
+  /** How far the terminal has parsed; it is told to the host now. */
+  tell(): number {
     this.ackDue = false;
+    this.ackLater = null;
     this.told = Math.max(this.told, this.parsed);
     return this.told;
   }
@@ -275,8 +297,8 @@ export class Viewer {
   }
 
   /** The terminal has parsed everything up to this offset. */
-  parsed(offset: number): void {
-    this.output.parsedTo(offset);
+  parsed(now: number, offset: number): void {
+    this.output.parsedTo(now, offset);
   }
 
   /** The next frame for the host. To be called only when the connection has room. */
@@ -291,10 +313,12 @@ export class Viewer {
       this.resizeSeq = (this.resizeSeq + 1) >>> 0;
       return { kind: "resize", seq: this.resizeSeq, size: this.size };
     }
-    const offset = this.output.nextAck();
-    if (offset !== null) return { kind: "ack", offset };
+    if (this.output.ackIsDue(now)) return { kind: "ack", offset: this.output.tell() };
     const nonce = this.pulse.nextPing(now);
-    if (nonce !== null) return { kind: "ping", nonce, acked: this.output.told };
+    if (nonce !== null) return { kind: "ping", nonce, acked: this.output.tell() };
+    if (this.output.ackLater !== null && this.input.hasNext()) {
+      return { kind: "ack", offset: this.output.tell() };
+    }
     return this.input.nextFrame();
   }
 
@@ -305,12 +329,17 @@ export class Viewer {
 
   /** When `handleTimeout` is to be called. */
   pollTimeout(): number | null {
-    return this.stage === "down" ? null : this.pulse.deadline(this.input.waiting > 0);
+    if (this.stage === "down") return null;
+    const pulse = this.pulse.deadline(this.input.waiting > 0);
+    const ack = this.isAttached ? this.output.ackLater : null;
+    if (pulse === null || ack === null) return pulse ?? ack;
+    return Math.min(pulse, ack);
   }
 
   /** To be called at `pollTimeout`, and harmless at any other time. */
   handleTimeout(now: number): void {
     if (this.stage === "down") return;
+    this.output.handleTimeout(now);
     const verdict = this.pulse.handleTimeout(now, this.input.waiting > 0);
     if (verdict) this.outputs.push({ do: verdict });
   }

@@ -6,7 +6,8 @@
 //! `hello`, then `receive` what comes, send what `poll_transmit` gives, do what `poll_output`
 //! says, come back at `poll_timeout`; `disconnected` when it is gone or was `Dead`.
 //!
-//! - Output is acknowledged every 64 KiB that the terminal has parsed, and when it has parsed all.
+//! - Output is acknowledged every 64 KiB that the terminal has parsed, and when it has parsed all; a
+//!   little, such as a key's echo, is acknowledged with the next key, or 100 ms later.
 //! - Input has an offset from the moment it is sent, and is kept until the program has it.
 //! - What is pasted goes in pieces of 8 KiB and leaves 8 KiB of the window to the keyboard; an
 //!   interrupt typed by hand drops what is left of it.
@@ -30,6 +31,11 @@ use crate::link::Violation;
 
 /// After how much parsed output an acknowledgement goes out: a quarter of the window.
 const ACK_EVERY: u64 = 64 * 1024;
+/// Less than this is no hurry when it is all there was: its acknowledgement would wake everything on the
+/// way for nothing, and just when the next key is to come through.
+const ACK_LITTLE: u64 = 4 * 1024;
+/// How long the acknowledgement of a little waits for input to go with.
+const ACK_WAITS: Duration = Duration::from_millis(100);
 
 /// One page's side of a terminal.
 #[derive(Debug)]
@@ -73,6 +79,8 @@ struct Incoming {
     /// A snapshot up to here is not yet parsed; the host waits to hear of it.
     snapshot: Option<u64>,
     ack_due: bool,
+    /// When what was parsed is to be acknowledged, if no input goes before.
+    ack_later: Option<Instant>,
 }
 
 /// What a viewer's driver is to do.
@@ -320,8 +328,8 @@ impl Viewer {
     }
 
     /// The terminal has parsed everything up to this offset.
-    pub fn parsed(&mut self, _now: Instant, offset: u64) {
-        self.output.parsed(offset);
+    pub fn parsed(&mut self, now: Instant, offset: u64) {
+        self.output.parsed(now, offset);
     }
 
     /// The next frame for the host. To be called only when the connection has room.
@@ -339,11 +347,14 @@ impl Viewer {
             self.resize_seq = self.resize_seq.wrapping_add(1);
             return Some(ViewerFrame::Resize { seq: self.resize_seq, size: self.size });
         }
-        if let Some(offset) = self.output.next_ack() {
-            return Some(ViewerFrame::Ack { offset });
+        if self.output.ack_is_due(now) {
+            return Some(ViewerFrame::Ack { offset: self.output.tell() });
         }
         if let Some(nonce) = self.pulse.next_ping(now) {
-            return Some(ViewerFrame::Ping { nonce, acked: self.output.told });
+            return Some(ViewerFrame::Ping { nonce, acked: self.output.tell() });
+        }
+        if self.output.ack_later.is_some() && self.input.has_next() {
+            return Some(ViewerFrame::Ack { offset: self.output.tell() });
         }
         self.input.next_frame()
     }
@@ -358,7 +369,9 @@ impl Viewer {
         if self.stage == Stage::Down {
             return None;
         }
-        self.pulse.deadline(self.input.waiting().0 > 0)
+        let pulse = self.pulse.deadline(self.input.waiting().0 > 0);
+        let ack = self.output.ack_later.filter(|_| self.is_attached());
+        pulse.into_iter().chain(ack).min()
     }
 
     /// To be called at `poll_timeout`, and harmless at any other time.
@@ -366,6 +379,7 @@ impl Viewer {
         if self.stage == Stage::Down {
             return;
         }
+        self.output.handle_timeout(now);
         match self.pulse.handle_timeout(now, self.input.waiting().0 > 0) {
             Some(Verdict::Unstable) => self.outputs.push_back(ViewerOutput::Unstable),
             Some(Verdict::Dead) => self.outputs.push_back(ViewerOutput::Dead),
@@ -418,7 +432,7 @@ impl Incoming {
     fn attached(&mut self, from: u64, window: u32, snapshot: bool) {
         self.window = u64::from(window);
         self.snapshot = None;
-        self.ack_due = false;
+        (self.ack_due, self.ack_later) = (false, None);
         if !snapshot {
             self.received = Some(from);
             self.told = from;
@@ -431,22 +445,34 @@ impl Incoming {
         self.snapshot = Some(offset);
     }
 
-    fn parsed(&mut self, offset: u64) {
+    fn parsed(&mut self, now: Instant, offset: u64) {
         let received = self.received.unwrap_or(0);
         self.parsed = self.parsed.max(offset.min(received));
         let rebuilt = self.snapshot.is_some_and(|snapshot| self.parsed >= snapshot);
         if rebuilt {
             self.snapshot = None;
         }
-        let news = self.parsed.saturating_sub(self.told);
-        self.ack_due |= rebuilt || news >= ACK_EVERY || (news > 0 && self.parsed == received);
+        let (news, all) = (self.parsed.saturating_sub(self.told), self.parsed == received);
+        let little = news < ACK_LITTLE.min(self.window / 4);
+        self.ack_due |= rebuilt || news >= ACK_EVERY || (all && news > 0 && !little);
+        if news > 0 && all {
+            self.ack_later.get_or_insert(now + ACK_WAITS);
+        }
     }
 
-    fn next_ack(&mut self) -> Option<u64> {
-        std::mem::take(&mut self.ack_due).then(|| {
-            self.told = self.told.max(self.parsed);
-            self.told
-        })
+    fn handle_timeout(&mut self, now: Instant) {
+        self.ack_due |= self.ack_later.take_if(|at| *at <= now).is_some();
+    }
+
+    fn ack_is_due(&self, now: Instant) -> bool {
+        self.ack_due || self.ack_later.is_some_and(|at| at <= now)
+    }
+
+    /// How far the terminal has parsed; it is told to the host now.
+    fn tell(&mut self) -> u64 {
+        (self.ack_due, self.ack_later) = (false, None);
+        self.told = self.told.max(self.parsed);
+        self.told
     }
 }
 

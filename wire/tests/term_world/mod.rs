@@ -350,7 +350,7 @@ impl World {
                 self.host_hears(HostInput::Attach(Box::new(attach)));
             }
             frame => {
-                if let ViewerFrame::Ack { offset } = frame {
+                if let ViewerFrame::Ack { offset } | ViewerFrame::Ping { acked: offset, .. } = frame {
                     wire.acked = wire.acked.max(offset);
                 }
                 self.host_hears(HostInput::Frame { viewer: ViewerId(id), frame });

@@ -153,15 +153,20 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn next_frame(&mut self) -> Option<ViewerFrame> {
+    /// Whether `next_frame` has something.
+    pub(super) fn has_next(&mut self) -> bool {
         if self.sent == self.next() {
             self.take_from_queue();
         }
-        let from = (self.sent - self.acked) as usize;
-        let piece = &self.kept[from..self.kept.len().min(from + PIECE_BYTES_MAX)];
-        if piece.is_empty() {
+        self.sent < self.next()
+    }
+
+    pub(super) fn next_frame(&mut self) -> Option<ViewerFrame> {
+        if !self.has_next() {
             return None;
         }
+        let from = (self.sent - self.acked) as usize;
+        let piece = &self.kept[from..self.kept.len().min(from + PIECE_BYTES_MAX)];
         let (offset, bytes) = (self.sent, Bytes::copy_from_slice(piece));
         self.sent += bytes.len() as u64;
         Some(ViewerFrame::In { offset, bytes })
