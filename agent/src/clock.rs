@@ -1,7 +1,16 @@
 //! The only module that knows what time it is and how to wait.
 
 use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+
+use crate::sshd::unchecked;
 
 /// Something took longer than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +57,59 @@ pub async fn pass(duration: Duration) {
 #[allow(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn stand_still(duration: Duration) {
     std::thread::sleep(duration);
+}
+
+/// A deadline that moves with every key and is seldom reached. tokio's timer wakes its own thread whenever
+/// it is set to an earlier time, and goes to sleep and wakes once more; this one costs one call.
+#[derive(Debug)]
+pub struct Alarm {
+    timer: AsyncFd<OwnedFd>,
+    set: Option<Instant>,
+}
+
+impl Alarm {
+    /// One that is not set; must be called within the runtime.
+    pub fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        Ok(Self { timer: unchecked::watch(timer)?, set: None })
+    }
+
+    /// It is to ring then, or a little before: an alarm that is set to an earlier time stays.
+    pub fn set(&mut self, at: Option<Instant>) {
+        let now = now();
+        let stays = match (self.set, at) {
+            (Some(set), Some(at)) => now < set && set <= at,
+            (None, None) => true,
+            _ => false,
+        };
+        if stays {
+            return;
+        }
+        self.set = at;
+        // Zero would be never.
+        let wait = at.map(|at| at.saturating_duration_since(now).max(Duration::from_nanos(1)));
+        let wait = wait.unwrap_or(Duration::ZERO);
+        let it_value = Timespec {
+            tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        };
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let once = Itimerspec { it_interval, it_value };
+        timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &once)
+            .expect("a timer takes any time that is not negative");
+    }
+
+    /// Waits until it rings.
+    pub async fn rings(&mut self) {
+        // A timer that cannot be waited for is one that never rings: there is none such.
+        if let Ok(mut ready) = self.timer.readable().await {
+            ready.clear_ready();
+            let mut times = [0; 8];
+            let _ = rustix::io::read(self.timer.get_ref().as_fd(), &mut times);
+            self.set = None;
+        }
+    }
 }
 
 /// Waits until then; for ever when there is no deadline.

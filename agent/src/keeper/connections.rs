@@ -11,7 +11,7 @@ use moorline_wire::keep::{Decoder, FromKeeper, ToKeeper};
 use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::line::Line;
+use super::line::{self, Line};
 use super::state::ConnectionId;
 
 /// A session has one broker; beside it, one that was superseded and one that comes.
@@ -40,6 +40,8 @@ pub struct Connections {
     listener: UnixListener,
     connections: Vec<Connection>,
     last: u64,
+    /// What was just read.
+    piece: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,8 @@ impl Connections {
     /// Of this socket; must be called within the runtime.
     pub fn new(listener: StdListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: UnixListener::from_std(listener)?, connections: Vec::new(), last: 0 })
+        let listener = UnixListener::from_std(listener)?;
+        Ok(Self { listener, connections: Vec::new(), last: 0, piece: Vec::with_capacity(PIECE) })
     }
 
     /// Waits for what happens next. Nothing is lost when it is given up.
@@ -93,6 +96,11 @@ impl Connections {
         if let Some(connection) = self.named(id) {
             message.encode_into(&mut connection.out);
         }
+    }
+
+    /// Sends what goes without waiting, so that whatever else is to be done comes after it.
+    pub fn send_now(&mut self) {
+        self.connections.iter_mut().for_each(Connection::send_now);
     }
 
     /// Whether that connection has room for another message.
@@ -145,7 +153,7 @@ impl Connections {
         for index in 0..self.connections.len() {
             let connection = &mut self.connections[index];
             let (id, waiting) = (connection.id, connection.out.len());
-            let came = connection.poll(cx);
+            let came = connection.poll(cx, &mut self.piece);
             if connection.is_over() {
                 self.connections.remove(index);
                 return Poll::Ready(Event::Lost(id));
@@ -203,7 +211,7 @@ impl Connection {
     }
 
     /// Sends and reads without waiting. Whether something came.
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll(&mut self, cx: &mut Context<'_>, piece: &mut Vec<u8>) -> bool {
         while !self.out.is_empty() && !self.broken {
             match self.line.poll_write(cx, &self.out) {
                 Poll::Ready(Ok(written)) => self.sent(written),
@@ -212,17 +220,28 @@ impl Connection {
             }
         }
         while !self.closing && !self.broken && self.out.len() < FULL {
-            let mut piece = [0; PIECE];
-            match self.line.poll_read(cx, &mut piece) {
+            piece.clear();
+            match self.line.poll_read(cx, piece) {
                 Poll::Ready(Ok(0) | Err(_)) => self.broken = true,
-                Poll::Ready(Ok(length)) => {
-                    self.decoder.push(&piece[..length]);
+                Poll::Ready(Ok(_)) => {
+                    self.decoder.push(piece);
                     return true;
                 }
                 Poll::Pending => return false,
             }
         }
         false
+    }
+
+    /// Sends what goes at once; `poll` sends the rest, and sees what is broken.
+    fn send_now(&mut self) {
+        while !self.out.is_empty() && !self.broken {
+            match self.line.try_write(&self.out) {
+                Ok(written) => self.sent(written),
+                Err(err) if line::is_for_later(&err) => break,
+                Err(_) => self.broken = true,
+            }
+        }
     }
 
     fn sent(&mut self, written: usize) {

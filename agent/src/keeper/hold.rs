@@ -24,7 +24,8 @@ use super::connections::{Connections, Event};
 use super::place::Place;
 use super::program::{self, Program};
 use super::state::{ConnectionId, Input, Keeper, Output};
-use crate::clock;
+use crate::clock::{self, Alarm};
+use crate::sshd::end::LITTLE;
 
 /// How long whoever connects may take to say what they want, also the first one.
 const FIRST_WORD: Duration = Duration::from_secs(10);
@@ -89,7 +90,9 @@ async fn keep(session: SessionId, connections: &mut Connections) -> io::Result<(
     let hold = Hold {
         keeper,
         screen: Screen::new(size.cols, size.rows),
+        unseen: Vec::new(),
         program,
+        alarm: Alarm::new()?,
         typed: VecDeque::new(),
         taken: 0,
         gate_open: true,
@@ -133,7 +136,10 @@ struct Leaving {
 struct Hold<'a> {
     keeper: Keeper,
     screen: Screen,
+    /// Output that the screen is still to be fed with: it is sent first.
+    unseen: Vec<u8>,
     program: Program,
+    alarm: Alarm,
     /// Input that the terminal has not taken yet; the host bounds it.
     typed: VecDeque<u8>,
     taken: u64,
@@ -160,14 +166,15 @@ impl Hold<'_> {
         let mut piece = Vec::with_capacity(PIECE);
         let mut lives = true;
         loop {
-            self.drive();
+            let more = self.drive();
             if self.gone {
                 return Ok(());
             }
+            self.show();
             // A shell that is told to end writes its last words, and waits until they are read.
             let ending = self.leaving.is_some() || self.end.is_cancelled();
             let reads = !self.silent && (self.gate_open || ending);
-            let due = self.due();
+            self.alarm.set(self.due());
             let woken = tokio::select! {
                 event = self.connections.event(clock::now()) => Woken::Connection(event),
                 got = self.program.terminal.read(&mut piece), if reads => Woken::Wrote(got),
@@ -175,7 +182,8 @@ impl Hold<'_> {
                     Woken::Took(took)
                 }
                 exit = &mut exited, if lives => Woken::Exited(exit),
-                () = clock::until(due) => Woken::Due,
+                () = self.alarm.rings() => Woken::Due,
+                () = std::future::ready(()), if more => Woken::Due,
             };
             match woken {
                 Woken::Connection(event) => self.connection(event),
@@ -228,6 +236,7 @@ impl Hold<'_> {
                     // Each before the next: a connection may just have been closed.
                     self.perform();
                 }
+                self.type_now();
             }
         }
     }
@@ -238,7 +247,7 @@ impl Hold<'_> {
             self.silent = true;
             return;
         }
-        while piece.len() < piece.capacity() {
+        while piece.len() >= LITTLE && piece.len() < piece.capacity() {
             match self.program.terminal.try_read(piece) {
                 Ok(more) if more > 0 => {}
                 _ => break,
@@ -248,9 +257,17 @@ impl Hold<'_> {
             leaving.until = clock::now() + LAST_WORDS;
             leaving.bytes_left = leaving.bytes_left.saturating_sub(piece.len());
         }
-        self.on_screen(|screen| screen.feed(piece));
         self.keeper.handle(clock::now(), Input::Output(Bytes::copy_from_slice(piece)));
-        piece.clear();
+        self.unseen.append(piece);
+    }
+
+    /// Gives the terminal what it takes at once; for the rest, `run` waits.
+    fn type_now(&mut self) {
+        if !self.typed.is_empty()
+            && let Ok(length) = self.program.terminal.try_write(self.typed.as_slices().0)
+        {
+            self.took(Ok(length));
+        }
     }
 
     fn took(&mut self, took: io::Result<usize>) {
@@ -264,14 +281,21 @@ impl Hold<'_> {
         self.keeper.handle(clock::now(), Input::Taken(self.taken));
     }
 
-    /// Carries out everything that is pending and fills the broker's connection.
-    fn drive(&mut self) {
+    /// Carries out everything that is pending, fills the broker's connection and sends. True: it has room
+    /// for more already.
+    fn drive(&mut self) -> bool {
         self.perform();
+        let mut more = true;
         while let Some(broker) = self.keeper.broker().filter(|broker| self.connections.has_room(*broker)) {
-            let Some(message) = self.keeper.poll_transmit(clock::now()) else { break };
+            let Some(message) = self.keeper.poll_transmit(clock::now()) else {
+                more = false;
+                break;
+            };
             self.connections.send(broker, &message);
             self.perform();
         }
+        self.connections.send_now();
+        more && self.keeper.broker().is_some_and(|broker| self.connections.has_room(broker))
     }
 
     fn perform(&mut self) {
@@ -303,6 +327,22 @@ impl Hold<'_> {
     /// The emulator reads whatever a device writes. Should that ever make it panic, the session
     /// goes on with an empty screen: only a later snapshot is poorer.
     fn on_screen(&mut self, work: impl FnOnce(&mut Screen)) {
+        self.show();
+        self.guarded(work);
+    }
+
+    /// Feeds the screen with what was sent meanwhile.
+    fn show(&mut self) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        let mut unseen = std::mem::take(&mut self.unseen);
+        self.guarded(|screen| screen.feed(&unseen));
+        unseen.clear();
+        self.unseen = unseen;
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Screen)) {
         let screen = &mut self.screen;
         if std::panic::catch_unwind(AssertUnwindSafe(|| work(screen))).is_err() {
             let size = self.keeper.size();

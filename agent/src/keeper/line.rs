@@ -49,8 +49,8 @@ impl Line {
         Self { socket, begun: false, handed: None }
     }
 
-    /// Reads what is there; 0 at the end. For one reader at a time.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Reads what is there into the spare room of `into`; 0 at the end. For one reader at a time.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         if !std::mem::replace(&mut self.begun, true) {
             let (read, handed) = match poll_io(&self.socket, cx, || receive(&self.socket, into)) {
                 Poll::Ready(received) => received?,
@@ -66,12 +66,20 @@ impl Line {
             return Poll::Ready(Ok(read));
         }
         let Some(handed) = &self.handed else {
-            return poll_io(&self.socket, cx, || self.socket.try_read(into));
+            return poll_io(&self.socket, cx, || self.socket.try_read_buf(into));
         };
         // The attach says nothing more: it has ended.
         match poll_io(&self.socket, cx, || self.socket.try_read(&mut [0])) {
             Poll::Ready(_) => Poll::Ready(Ok(0)),
             Poll::Pending => handed.input.poll_read(cx, into),
+        }
+    }
+
+    /// Writes what fits, without waiting; `WouldBlock` when nothing does.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.handed {
+            Some(handed) => handed.output.try_write(bytes),
+            None => self.socket.try_write(bytes),
         }
     }
 
@@ -109,12 +117,21 @@ fn poll_io<T>(
     }
 }
 
-fn is_for_later(err: &io::Error) -> bool {
+/// Whether it is to be tried again.
+pub fn is_for_later(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// The first bytes, and what was handed over with them.
-fn receive(socket: &UnixStream, into: &mut [u8]) -> io::Result<(usize, Option<[OwnedFd; 2]>)> {
+fn receive(socket: &UnixStream, into: &mut Vec<u8>) -> io::Result<(usize, Option<[OwnedFd; 2]>)> {
+    let begin = into.len();
+    into.resize(into.capacity(), 0);
+    let received = receive_into(socket, &mut into[begin..]);
+    into.truncate(begin + received.as_ref().map_or(0, |(length, _)| *length));
+    received
+}
+
+fn receive_into(socket: &UnixStream, into: &mut [u8]) -> io::Result<(usize, Option<[OwnedFd; 2]>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = socket.try_io(Interest::READABLE, || {

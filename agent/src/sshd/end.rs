@@ -11,6 +11,10 @@ use tokio::io::unix::AsyncFd;
 
 use super::unchecked;
 
+/// Who read less than this, and less than there was room for, has read all: what comes later is told by
+/// the kernel, and is not asked for in vain. (A terminal gives 4 KiB at most though it has more.)
+pub const LITTLE: usize = 1024;
+
 /// Our end of a pipe or pseudo-terminal.
 #[derive(Debug)]
 pub struct End {
@@ -28,10 +32,17 @@ impl End {
     pub async fn read(&self, into: &mut Vec<u8>) -> io::Result<usize> {
         loop {
             let mut ready = self.fd.readable().await?;
+            let room = into.capacity() - into.len();
             match self.try_read(into) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
+                Ok(read) => {
+                    if is_all(read, room) {
+                        ready.clear_ready();
+                    }
+                    return Ok(read);
+                }
+                Err(err) => return Err(err),
             }
         }
     }
@@ -45,12 +56,18 @@ impl End {
         }
     }
 
-    /// As `try_read`, into a slice; whoever waits is woken. For one reader at a time.
-    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// As `read`; whoever waits is woken. For one reader at a time.
+    pub fn poll_read(&self, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = ready!(self.fd.poll_read_ready(cx))?;
-            match rustix::io::read(self.fd.get_ref(), &mut *into) {
-                Ok(read) => return Poll::Ready(Ok(read)),
+            let room = into.capacity() - into.len();
+            match rustix::io::read(self.fd.get_ref(), spare_capacity(into)) {
+                Ok(read) => {
+                    if is_all(read, room) {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(Ok(read));
+                }
                 Err(Errno::AGAIN) => ready.clear_ready(),
                 Err(Errno::INTR) => {}
                 Err(err) => return Poll::Ready(Err(err.into())),
@@ -69,6 +86,11 @@ impl End {
                 Err(err) => return Poll::Ready(Err(err.into())),
             }
         }
+    }
+
+    /// Writes what fits, without waiting; `WouldBlock` when nothing does.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.fd.get_ref(), bytes)?)
     }
 
     /// Writes all of it, waiting while nobody reads.
@@ -92,6 +114,11 @@ impl End {
             }
         }
     }
+}
+
+/// Whether nothing more is there now. (An end of file is told again and again.)
+fn is_all(read: usize, room: usize) -> bool {
+    0 < read && read < room.min(LITTLE)
 }
 
 impl AsFd for End {
