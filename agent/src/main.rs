@@ -76,12 +76,20 @@ fn start(arguments: &Arguments) -> Result<(), Problem> {
     // One thread: between a keystroke's arrival and its keeper nothing has to wake another one.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // Whether something has come is looked at after so many turns of tasks, however busy they are: of a
+        // flood's, ten take a millisecond.
+        .event_interval(10)
         .thread_name("agent")
         .build()
         .map_err(|err| Problem::new(Code::INTERNAL).saying("cannot start the runtime").because(err))?;
     let ended = runtime.block_on(async {
         let leave = leave_on_signals()?;
-        agent::run(config, leave).await
+        // A task like any other: what wakes the future of `block_on` is a look at the kernel each time.
+        // Owner: this, which waits for it.
+        match tokio::spawn(agent::run(config, leave)).await {
+            Ok(ended) => ended,
+            Err(fault) => std::panic::resume_unwind(fault.into_panic()),
+        }
     });
     // Whatever still runs is past its limit.
     runtime.shutdown_background();

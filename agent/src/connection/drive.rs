@@ -1,6 +1,6 @@
 //! Drives the link over one WebSocket until it breaks.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::metrics::Metrics;
 
 /// How long the other side may take to hear that we close.
 const CLOSING: Duration = Duration::from_millis(500);
+
+/// After so many bytes the other tasks have their turn: a keystroke's echo may be in one of them.
+const TURN: usize = 64 * 1024;
 
 /// Why a WebSocket is no longer driven.
 #[derive(Debug, PartialEq, Eq)]
@@ -122,7 +125,14 @@ impl Line {
     /// urgent bytes can still go ahead of it.
     fn poll_send(&mut self, cx: &mut Context<'_>, link: &LinkHandle, metrics: &Metrics) -> Poll<Code> {
         let broken = |_| Code::LINK_DEAD;
+        let mut turn = 0;
         loop {
+            if turn >= TURN {
+                self.unflushed = true;
+                // It is never ready at once, and comes back when the others had their turn.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
+                break;
+            }
             match Pin::new(&mut self.socket).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(err)) => return Poll::Ready(broken(err)),
@@ -134,6 +144,7 @@ impl Line {
             }
             let Some(frame) = link.poll_transmit(clock::now()) else { break };
             metrics.sent(frame.len());
+            turn += frame.len();
             if let Err(code) = Pin::new(&mut self.socket).start_send(Message::Binary(frame)).map_err(broken) {
                 return Poll::Ready(code);
             }

@@ -1,11 +1,13 @@
 //! What a stream promises to whoever holds it.
 
 use std::io::ErrorKind;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use moorline_wire::Code;
 use moorline_wire::link::{Attach, Class, Config, Input, Output, Role, Target};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::joined::{Joined, within_seconds};
 use crate::{Event, LinkStream, StreamReset, reset_code};
@@ -108,6 +110,28 @@ async fn traffic_goes_on_over_cuts_as_if_there_had_been_none() {
     drop(transport);
     let _transport = joined.connect(Attach::Resumed);
     nothing_is_left(&joined).await;
+}
+
+/// Polls once whether so much can be written.
+async fn takes(stream: &mut LinkStream, piece: &[u8]) -> bool {
+    let once = |cx: &mut Context<'_>| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, piece).is_ready());
+    std::future::poll_fn(once).await
+}
+
+#[tokio::test]
+async fn whoever_moves_much_lets_others_have_their_turn() {
+    let mut joined = Joined::new(Config::default());
+    let _transport = joined.connect(Attach::Fresh);
+    let (mut ours, mut theirs) = joined.open(Class::Interactive).await;
+    let piece = pattern(9, 16 * 1024);
+    let mut taken = Vec::new();
+    for _ in 0..6 {
+        taken.push(takes(&mut ours, &piece).await);
+    }
+    assert_eq!(taken, [true, true, false, true, true, false], "there was room for all of it");
+    let mut came = vec![0; 4 * piece.len()];
+    within_seconds(5, "the four that were taken", theirs.read_exact(&mut came)).await.unwrap();
+    assert_eq!(came, piece.repeat(4));
 }
 
 #[tokio::test]
