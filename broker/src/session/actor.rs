@@ -34,7 +34,6 @@ use crate::actor::takes_mail;
 use crate::clock::{Deadline, now, wall};
 use crate::device::{Leg, Presence};
 use crate::metrics::{self, Direction, KilledBy};
-use crate::pipe::pipe;
 use crate::problem::Problem;
 use viewers::{Away, Viewer};
 
@@ -325,12 +324,12 @@ impl SshSession {
     fn connect(&mut self, Ready { opened, plan }: Ready, ctx: &mut Context<Self>) {
         self.connection += 1;
         let number = self.connection;
-        let (tell, told) = pipe(usize::MAX);
         ctx.add_stream(legs(number, opened.leg));
-        ctx.add_stream(stream::unfold(told, move |mut told| async move {
-            told.recv().await.map(|event| (OnShell(number, event), told))
+        let (shell, events) = Shell::start(opened.stream, plan);
+        ctx.add_stream(stream::unfold(events, move |mut events| async move {
+            events.next().await.map(|event| (OnShell(number, event), events))
         }));
-        self.shell = Some(Shell::start(opened.stream, plan, tell));
+        self.shell = Some(shell);
     }
 }
 

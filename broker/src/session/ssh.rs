@@ -1,7 +1,7 @@
 //! The SSH client of one session, over one stream of the device's link.
 //!
-//! Three tasks run: russh's own loop, a reader that drains the channel into the session at once,
-//! and a writer that waits for the SSH window. [`Shell`] owns them: dropped, it cuts the stream
+//! Two tasks run: russh's own loop, and a writer that waits for the SSH window; the session itself drains
+//! the channel ([`Events`]). [`Shell`] owns them: dropped, it cuts the stream
 //! under them, so that the device hangs up the shell's process group. No limits are here: the
 //! session's machine knows when a step takes too long, and drops the shell.
 
@@ -14,18 +14,22 @@ use moorline_wire::term::frame::Step;
 use moorline_wire::{Code, Exit};
 use russh::client::{self, AuthResult, Handle};
 use russh::keys::{Certificate, PrivateKey, ssh_key};
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelMsg, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::answers::{Client, config};
+use self::reading::{Reading, Told};
 use super::gate::{Gate, Gated};
 use crate::pipe;
 use crate::problem::Problem;
 
 mod answers;
 mod keeper;
+mod reading;
+
+pub use reading::Events;
 
 const PACKET: u32 = 32 * 1024;
 
@@ -84,7 +88,7 @@ pub enum FromShell {
     },
     /// The program wrote.
     Output(Bytes),
-    /// So much of the input was accepted, in all.
+    /// So much of a plain shell's input was accepted, in all.
     InputTaken(u64),
     /// The program ended; with a status, if the device told one.
     Exited(Option<Exit>),
@@ -102,16 +106,16 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Logs in over the stream and asks for the shell; what happens is told to `events`.
-    ///
-    /// `events` needs no bound of its own: the gate closes while more than 256 KiB wait in it.
-    pub fn start<S>(stream: S, plan: Plan, events: pipe::Sender<FromShell>) -> Self
+    /// Logs in over the stream and asks for the shell; what happens is told.
+    pub fn start<S>(stream: S, plan: Plan) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (gate, inbox) = (Gate::default(), Arc::<Inbox>::default());
+        let (events, told) = pipe::pipe(usize::MAX);
         let run = run(stream, plan, gate.clone(), inbox.clone(), events);
-        Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run)) }
+        let shell = Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run)) };
+        (shell, Events::new(told))
     }
 
     /// Gives input to the program. The host bounds how much waits here: `in_window` per viewer.
@@ -195,7 +199,7 @@ fn signal(number: u8) -> Option<Sig> {
     })
 }
 
-async fn run<S>(stream: S, plan: Plan, gate: Gate, inbox: Arc<Inbox>, events: pipe::Sender<FromShell>)
+async fn run<S>(stream: S, plan: Plan, gate: Gate, inbox: Arc<Inbox>, events: pipe::Sender<Told>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -203,11 +207,12 @@ where
     match set_up(stream, plan, &tell).await {
         Ok((_handle, Running { channel, kept })) => {
             let (reading, writing) = channel.split();
-            let _writer = AbortOnDropHandle::new(tokio::spawn(write(writing, inbox, tell.clone())));
-            match kept {
-                true => keeper::read(reading, &tell).await,
-                false => read(reading, &tell).await,
-            }
+            tell.told(Told::Reading(Reading::new(reading, kept, tell.clone())));
+            // A keeper says itself how far it came.
+            let counted = (!kept).then_some(&tell);
+            write(&writing, &inbox, counted).await;
+            // The channel is gone, and whoever reads it tells why.
+            std::future::pending().await
         }
         Err(told) => tell.event(told),
     }
@@ -216,14 +221,18 @@ where
 /// The way to the session.
 #[derive(Clone)]
 struct Tell {
-    events: pipe::Sender<FromShell>,
+    events: pipe::Sender<Told>,
     gate: Gate,
 }
 
 impl Tell {
-    fn event(&self, event: FromShell) {
+    fn told(&self, told: Told) {
         // A session that is gone has dropped this task already.
-        let _ = self.events.try_send(event);
+        let _ = self.events.try_send(told);
+    }
+
+    fn event(&self, event: FromShell) {
+        self.told(Told::Event(event));
     }
 
     fn output(&self, data: Bytes) {
@@ -371,50 +380,17 @@ async fn granted(
     }
 }
 
-/// Drains the channel at once until it ends, then tells how it ended.
-async fn read(mut channel: ChannelReadHalf, tell: &Tell) {
-    let mut exit = None;
-    let mut closed = false;
-    while let Some(message) = channel.wait().await {
-        match message {
-            ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => tell.output(data),
-            ChannelMsg::ExitStatus { exit_status } => exit = Some(Exit::Status(exit_status)),
-            ChannelMsg::ExitSignal { signal_name, .. } => exit = Some(Exit::Signal(name_of(&signal_name))),
-            ChannelMsg::Close => {
-                closed = true;
-                break;
-            }
-            _ => {}
-        }
-    }
-    tell.event(match (exit, closed) {
-        (None, false) => {
-            let cause = anyhow::anyhow!("the connection ended without an exit status");
-            tell.broken(Code::SSH_FAILED, cause)
-        }
-        (exit, _) => FromShell::Exited(exit),
-    });
-}
-
-fn name_of(signal: &Sig) -> String {
-    match signal {
-        // A peer's text: short, and letters only.
-        Sig::Custom(name) => name.chars().filter(char::is_ascii_alphanumeric).take(16).collect(),
-        known => format!("{known:?}"),
-    }
-}
-
 /// Sends input and control side by side: a program that reads no input does not hold back a
 /// change of size or a signal.
-async fn write(channel: ChannelWriteHalf<client::Msg>, inbox: Arc<Inbox>, tell: Tell) {
-    // Whichever fails first: the channel is gone, and the reader tells why.
+async fn write(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox, counted: Option<&Tell>) {
+    // Whichever fails first: the channel is gone.
     tokio::select! {
-        () = write_input(&channel, &inbox, &tell) => {}
-        () = write_control(&channel, &inbox) => {}
+        () = write_input(channel, inbox, counted) => {}
+        () = write_control(channel, inbox) => {}
     }
 }
 
-async fn write_input(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox, tell: &Tell) {
+async fn write_input(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox, counted: Option<&Tell>) {
     let mut total = 0;
     loop {
         let bytes = {
@@ -430,7 +406,9 @@ async fn write_input(channel: &ChannelWriteHalf<client::Msg>, inbox: &Inbox, tel
         if channel.data_bytes(bytes).await.is_err() {
             return;
         }
-        tell.event(FromShell::InputTaken(total));
+        if let Some(tell) = counted {
+            tell.event(FromShell::InputTaken(total));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use moorline_wire::Code;
 use moorline_wire::keep::PREAMBLE;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, client};
+use russh::{Channel, ChannelMsg, client};
 
 use super::{FromShell, Tell};
 
@@ -48,29 +48,13 @@ pub(super) async fn ask(
     }
 }
 
-/// Drains the channel at once until it ends. That is never the end of the program, of which the
-/// keeper tells itself: only the way to it is gone.
-pub(super) async fn read(mut channel: ChannelReadHalf, tell: &Tell) {
-    let mut complaint = BytesMut::new();
-    while let Some(message) = channel.wait().await {
-        match message {
-            ChannelMsg::Data { data } => tell.output(data),
-            ChannelMsg::ExtendedData { data, .. } => complain(&mut complaint, &data),
-            ChannelMsg::Close => break,
-            _ => {}
-        }
-    }
-    let cause = anyhow::anyhow!("the way to the keeper ended: {}", in_one_line(&complaint));
-    tell.event(tell.broken(Code::SSH_FAILED, cause));
-}
-
-fn complain(complaint: &mut BytesMut, data: &Bytes) {
+pub(super) fn complain(complaint: &mut BytesMut, data: &Bytes) {
     let room = COMPLAINT_BYTES_MAX.saturating_sub(complaint.len());
     complaint.extend_from_slice(&data[..data.len().min(room)]);
 }
 
 /// A device's words, fit for one line of the log.
-fn in_one_line(complaint: &[u8]) -> String {
+pub(super) fn in_one_line(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -13,7 +13,6 @@ use tracing::{debug, info};
 use super::SessionSupervisor;
 use crate::clock::{self, wall};
 use crate::metrics::Wait;
-use crate::pipe::pipe;
 use crate::problem::Problem;
 use crate::session::ready::{Wish, ready_again};
 use crate::session::ssh::{FromShell, Shell as Ssh};
@@ -83,12 +82,11 @@ async fn let_go(parts: &SessionParts, wish: &Wish) -> Result<(), Problem> {
         Err(problem) if problem.code == Code::GONE => return Ok(()),
         ready => ready?,
     };
-    let (tell, mut told) = pipe(usize::MAX);
-    let ssh = Ssh::start(ready.opened.stream, ready.plan, tell);
+    let (ssh, mut events) = Ssh::start(ready.opened.stream, ready.plan);
     let order = |order| ssh.input(&ToKeeper::Order(order).encode());
     let mut decoder = Decoder::after_preamble();
     let broken = |what| Problem::new(Code::SSH_FAILED).because(anyhow::anyhow!("{what}"));
-    while let Some(event) = told.recv().await {
+    while let Some(event) = events.next().await {
         let bytes = match event {
             FromShell::Housed { .. } => {
                 let epoch = u64::try_from(wall().as_microsecond()).unwrap_or(0);
