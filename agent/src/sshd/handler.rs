@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Pty, Sig};
@@ -158,7 +157,7 @@ impl Connection {
         let Some(Slot::Open(opening)) = self.channels.remove(&channel) else {
             return session.channel_failure(channel);
         };
-        let (wires, wired) = session::wires(self.held.clone());
+        let (wires, wired) = session::wires(self.held.clone(), &ends);
         let run = session::run(program, ends, wired, opening.out, session.handle());
         let task = Owned(self.sessions.spawn(run));
         self.channels.insert(channel, Slot::Running { wires, task });
@@ -257,12 +256,8 @@ impl Handler for Connection {
         data: &[u8],
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let held = self.held.clone();
         if let Some(input) = self.wires(channel).and_then(|wires| wires.input.as_ref()) {
-            held.add(data.len());
-            if input.send(Bytes::copy_from_slice(data)).is_err() {
-                held.release(data.len());
-            }
+            input.give(data);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use nix::unistd::geteuid;
 use russh::Pty as Mode;
@@ -47,16 +48,25 @@ pub struct Order<'a> {
 #[derive(Debug)]
 pub enum Ends {
     /// Both are one.
-    Terminal(End),
+    Terminal(Arc<End>),
     /// Each has its own.
     Pipes {
         /// Where its input goes.
-        stdin: End,
+        stdin: Arc<End>,
         /// Where its output comes from.
         stdout: End,
         /// Where its errors come from.
         stderr: End,
     },
+}
+
+impl Ends {
+    /// Where its input goes.
+    pub fn input(&self) -> &Arc<End> {
+        match self {
+            Self::Terminal(end) | Self::Pipes { stdin: end, .. } => end,
+        }
+    }
 }
 
 /// A running program. Dropped before it has ended, it is ended.
@@ -76,13 +86,13 @@ impl Program {
             Some(wanted) => {
                 let (ours, theirs) = terminal(wanted, order.login)?;
                 command.stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs);
-                (unchecked::spawn(command, becomes(true))?, Ends::Terminal(ours))
+                (unchecked::spawn(command, becomes(true))?, Ends::Terminal(Arc::new(ours)))
             }
             None => {
                 let (stdin, stdout, stderr) = (pipe()?, pipe()?, pipe()?);
                 command.stdin(stdin.0).stdout(stdout.1).stderr(stderr.1);
                 let ends = Ends::Pipes {
-                    stdin: End::new(stdin.1)?,
+                    stdin: Arc::new(End::new(stdin.1)?),
                     stdout: End::new(stdout.0)?,
                     stderr: End::new(stderr.0)?,
                 };

@@ -7,7 +7,8 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,11 +40,42 @@ const STDERR: u32 = 1;
 #[derive(Debug)]
 pub struct Wires {
     /// Typed or piped input; none after the client's end of it.
-    pub input: Option<mpsc::UnboundedSender<Bytes>>,
+    pub input: Option<Inlet>,
     /// The size of the terminal.
     pub size: watch::Sender<Option<pty::Size>>,
     /// Signals that the client sends.
     pub signals: mpsc::Sender<Signal>,
+}
+
+/// Where a client's input goes.
+#[derive(Debug)]
+pub struct Inlet {
+    queue: mpsc::UnboundedSender<Bytes>,
+    /// Lives as long as the session.
+    end: Weak<End>,
+    held: Arc<Held>,
+    /// How much of it the queue holds.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Inlet {
+    /// Gives the program what it takes at once, so that a key does not wait for a turn of the session's
+    /// task. The rest waits, and is counted.
+    pub fn give(&self, data: &[u8]) {
+        let none_waits = self.waiting.load(Ordering::Acquire) == 0;
+        let end = self.end.upgrade().filter(|_| none_waits);
+        // What goes wrong here goes wrong there, too.
+        let taken = end.and_then(|end| end.try_write(data).ok()).unwrap_or(0);
+        let rest = &data[taken..];
+        if rest.is_empty() {
+            return;
+        }
+        self.held.add(rest.len());
+        self.waiting.fetch_add(rest.len(), Ordering::AcqRel);
+        if self.queue.send(Bytes::copy_from_slice(rest)).is_err() {
+            self.held.release(rest.len());
+        }
+    }
 }
 
 /// The other ends of [`Wires`].
@@ -59,6 +91,15 @@ pub struct Wired {
 struct Input {
     queue: mpsc::UnboundedReceiver<Bytes>,
     held: Arc<Held>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Input {
+    /// That much of it is with the program, or nowhere.
+    fn is_given(&self, bytes: usize) {
+        self.held.release(bytes);
+        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Input {
@@ -70,14 +111,17 @@ impl Drop for Input {
     }
 }
 
-/// Both ends. The input queue is bounded by `held`, which whoever feeds it must add to.
-pub fn wires(held: Arc<Held>) -> (Wires, Wired) {
-    let (input, queue) = mpsc::unbounded_channel();
+/// Both ends. The input queue is bounded by `held`.
+pub fn wires(held: Arc<Held>, ends: &Ends) -> (Wires, Wired) {
+    let (feed, queue) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let end = Arc::downgrade(ends.input());
+    let input = Inlet { queue: feed, end, held: held.clone(), waiting: waiting.clone() };
     let (size, sizes) = watch::channel(None);
     let (signals, received) = mpsc::channel(16);
     (
         Wires { input: Some(input), size, signals },
-        Wired { input: Input { queue, held }, size: sizes, signals: received },
+        Wired { input: Input { queue, held, waiting }, size: sizes, signals: received },
     )
 }
 
@@ -215,30 +259,30 @@ impl<'a> Speaker<'a> {
 async fn listen(input: &mut Input, end: &End) {
     while let Some(bytes) = input.queue.recv().await {
         let written = end.write_all(&bytes).await;
-        input.held.release(bytes.len());
+        input.is_given(bytes.len());
         if written.is_err() {
             break;
         }
     }
     // Nobody reads any more: what still comes is dropped, so that it does not hold up the connection.
     while let Some(bytes) = input.queue.recv().await {
-        input.held.release(bytes.len());
+        input.is_given(bytes.len());
     }
     std::future::pending().await
 }
 
 /// The same for a pipe, whose end is the end of the program's input.
-async fn listen_and_close(input: &mut Input, end: End) {
+async fn listen_and_close(input: &mut Input, end: Arc<End>) {
     while let Some(bytes) = input.queue.recv().await {
         let written = end.write_all(&bytes).await;
-        input.held.release(bytes.len());
+        input.is_given(bytes.len());
         if written.is_err() {
             break;
         }
     }
     drop(end);
     while let Some(bytes) = input.queue.recv().await {
-        input.held.release(bytes.len());
+        input.is_given(bytes.len());
     }
     std::future::pending().await
 }
