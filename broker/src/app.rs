@@ -14,7 +14,7 @@ use actix_web::dev::ServerHandle;
 use moorline_wire::{Code, Ending};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actor::{Registry, Watchdog};
+use crate::actor::{Pulse, Registry, Watchdog};
 use crate::audit::Auditor;
 use crate::ca::Ca;
 use crate::clock;
@@ -69,14 +69,13 @@ impl App {
         let ca = Ca::load_or_create(&config.data_dir)?;
         let resume_key = ResumeKey::load_or_create(&config.data_dir)?;
         let known = store.device_count().await?;
-        let parts = assemble(config, store, metrics, ca, resume_key, known)?;
         let unstarted = |e: std::io::Error| {
             Problem::new(Code::INTERNAL)
                 .saying("The broker could not be started. Look at its log.")
                 .because(e)
         };
-        let watchdog =
-            Watchdog::start(parts.config.timing.arbiter_stuck, parts.metrics.clone()).map_err(unstarted)?;
+        let watchdog = Watchdog::start(config.timing.arbiter_stuck, metrics.clone()).map_err(unstarted)?;
+        let parts = assemble(config, store, metrics, ca, resume_key, watchdog.pulse(), known)?;
         watchdog.watch_current();
         parts.metrics.watch_this_thread();
         let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
@@ -125,6 +124,7 @@ fn assemble(
     metrics: Metrics,
     ca: Ca,
     resume_key: ResumeKey,
+    pulse: Pulse,
     known: usize,
 ) -> Result<http::Parts, Problem> {
     let registry = Registry::new(metrics.clone(), config.timing.restart_window);
@@ -170,6 +170,7 @@ fn assemble(
         audit,
         registry,
         seats,
+        pulse,
         health,
     })
 }

@@ -10,6 +10,7 @@
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced, and a slow line
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
 //! - [`events`]: what changes, as a page is told it
+//! - [`collector`], [`manager`]: who takes the traces, and who is told that a program is ready
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
 //!
@@ -17,9 +18,11 @@
 
 pub mod agent;
 pub mod broker;
+pub mod collector;
 pub mod events;
 pub mod impostor;
 pub mod inspect;
+pub mod manager;
 pub mod process;
 pub mod raw;
 pub mod relay;
@@ -31,6 +34,8 @@ pub mod world;
 
 pub use agent::Agent;
 pub use broker::Broker;
+pub use collector::Collector;
+pub use manager::Manager;
 pub use relay::{Line, Plan, Relay, Slow};
 pub use sshd::Sshd;
 pub use stage::{Stage, play};

@@ -18,6 +18,7 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use self::answers::{Client, config};
 use super::gate::{Gate, Gated};
@@ -111,7 +112,7 @@ impl Shell {
     {
         let (gate, inbox) = (Gate::default(), Arc::<Inbox>::default());
         let run = run(stream, plan, gate.clone(), inbox.clone(), events);
-        Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run)) }
+        Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run.in_current_span())) }
     }
 
     /// Gives input to the program. The host bounds how much waits here: `in_window` per viewer.

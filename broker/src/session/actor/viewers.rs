@@ -18,7 +18,7 @@ use crate::clock::{self, now};
 use crate::metrics::{Direction, Wait};
 use crate::pipe::{self, Refused, pipe};
 use crate::session::SessionView;
-use crate::session::state::Input;
+use crate::session::state::{Input, Phase};
 use crate::socket::Outgoing;
 
 /// Frames of one viewer that wait for the session: few, so that a flood stops at the socket.
@@ -94,7 +94,12 @@ impl SshSession {
                 Err(Refused::Full(())) => return Sent::NoRoom,
             };
             match (self.house.poll_transmit(now(), id), viewer.closing) {
-                (Some(frame), _) => room.send(outgoing(frame)),
+                (Some(frame), _) => {
+                    if self.traced.is_on() && self.state.phase() == Phase::Live && shows(&frame) {
+                        self.traced.over();
+                    }
+                    room.send(outgoing(frame));
+                }
                 (None, Some(code)) => {
                     room.send(Outgoing::Close(code, reason(code, &self.view)));
                     return Sent::Closed;
@@ -138,7 +143,19 @@ impl SshSession {
             }
             self.house.left(now(), id);
             self.state.handle(now(), Input::Viewers(self.viewers.len()));
+            if self.viewers.is_empty() && self.state.phase() == Phase::Live {
+                // Nobody waits for a first byte any more.
+                self.traced.over();
+            }
         }
+    }
+}
+
+/// Whether a person sees something of it.
+fn shows(frame: &HostFrame) -> bool {
+    match frame {
+        HostFrame::Out { bytes, .. } | HostFrame::Snap { bytes, .. } => !bytes.is_empty(),
+        HostFrame::InAck { .. } | HostFrame::Pong { .. } | HostFrame::Control(_) => false,
     }
 }
 
@@ -184,6 +201,8 @@ pub struct Hello {
     pub size: Size,
     /// What it wants to be; the driver if it does not say.
     pub role: Option<ViewerRole>,
+    /// Whether it was attached before.
+    pub resumed: bool,
 }
 
 impl Handler<Join> for SshSession {
@@ -198,6 +217,7 @@ impl Handler<Join> for SshSession {
         if let Some(gap) = self.away.came_back(&hello.viewer) {
             self.parts.metrics.gap(gap);
         }
+        self.traced.seen();
         let reading = ctx.add_stream(frames_of(id, frames));
         let viewer = Viewer {
             who: who.clone(),
