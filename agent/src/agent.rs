@@ -15,7 +15,7 @@ use crate::connection::{self, Dialer, InstallKey};
 use crate::identity::{Identity, StateDir};
 use crate::metrics::{Listener, Metrics};
 use crate::sshd::{EmbeddedSshd, UserCa};
-use crate::{Problem, clock, host_keys, keeper, metrics, tunnel};
+use crate::{Problem, clock, host_keys, keeper, metrics, service, tunnel};
 
 /// What is prepared once.
 pub struct Agent {
@@ -166,6 +166,7 @@ pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem
         "agent started"
     );
     let telling = tell_figures(&agent).await?;
+    service::ready();
     let agent = Arc::new(agent);
     let connected = agent.clone();
     let leaving = leave.clone();
@@ -179,12 +180,14 @@ pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem
     drop(agent);
     let deadline = async {
         leave.cancelled().await;
+        service::stopping();
         // A little earlier than the limit, so that the process is gone by then.
         clock::pass(limit.mul_f64(0.9)).await;
     };
     tokio::select! {
         _ = async { tokio::join!(connection, burials) } => tracing::info!("left"),
         () = telling => {}
+        () = service::stay_alive() => {}
         () = deadline => tracing::warn!("left before everything was ended"),
     }
     Ok(())

@@ -9,6 +9,7 @@
 //! - [`sshd`]: the SSH server inside the agent, for a device that has none
 //! - [`keeper`]: the process that owns a session's terminal and outlives the agent
 //! - [`metrics`]: what it counts of itself, and how it tells
+//! - [`service`]: what a service manager is told
 //! - [`clock`]: the only module that knows what time it is
 //!
 //! The agent listens on no port, unless it is to tell its figures on this device. It opens no stream of its own: the broker does, and says towards
@@ -24,6 +25,7 @@ pub mod identity;
 pub mod keeper;
 pub mod metrics;
 pub mod problem;
+pub mod service;
 pub mod sshd;
 pub mod tunnel;
 

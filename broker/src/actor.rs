@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use tracing::{Instrument, Span, error, info_span};
 
 use crate::supervise::Cause;
+use crate::trace::Place;
 
 mod mailbox;
 mod registry;
@@ -29,7 +30,7 @@ mod watchdog;
 pub(crate) use mailbox::takes_mail;
 pub use mailbox::{Answer, Depth, Mail, Mailbox};
 pub use registry::{Entry, Registry, Total, Wanted};
-pub use watchdog::Watchdog;
+pub use watchdog::{Pulse, Watchdog};
 
 /// The id of an actor of whose kind there is one.
 pub const ONLY: &str = "all";
@@ -82,6 +83,8 @@ pub struct Birth {
     pub parent: Option<Kind>,
     /// How many messages may wait for it.
     pub mailbox: usize,
+    /// The trace whose id stands in each line that it logs.
+    pub traced: Option<Place>,
 }
 
 /// A child has ended; every parent handles it.
@@ -181,7 +184,13 @@ where
 fn span_of(birth: &Birth) -> Span {
     match birth.kind {
         Kind::DeviceConnection => Span::none(),
-        kind => info_span!(parent: None, "actor", kind = kind.label(), id = %birth.id),
+        kind => {
+            let (kind, id) = (kind.label(), birth.id.as_str());
+            match &birth.traced {
+                Some(place) => info_span!(parent: None, "actor", kind, id, trace_id = place.trace_id()),
+                None => info_span!(parent: None, "actor", kind, id),
+            }
+        }
     }
 }
 
@@ -240,7 +249,7 @@ mod tests {
 
     fn child(registry: &Registry) -> (Mailbox<Child>, oneshot::Receiver<Cause>) {
         let (tell, told) = oneshot::channel();
-        let birth = Birth { kind: Kind::SshSession, id: "s".into(), parent: None, mailbox: 4 };
+        let birth = Birth { kind: Kind::SshSession, id: "s".into(), parent: None, mailbox: 4, traced: None };
         let place = actix_rt::Arbiter::current();
         let addr = spawn(
             registry,
@@ -273,7 +282,8 @@ mod tests {
     async fn a_panic_while_an_actor_is_made_is_reported_like_any_other() {
         let registry = Registry::new(Metrics::new(), Duration::from_secs(60));
         let (tell, told) = oneshot::channel();
-        let birth = Birth { kind: Kind::UserConnection, id: "u".into(), parent: None, mailbox: 4 };
+        let birth =
+            Birth { kind: Kind::UserConnection, id: "u".into(), parent: None, mailbox: 4, traced: None };
         let make = |_| -> Child { panic!("told to") };
         let _addr = spawn(&registry, &actix_rt::Arbiter::current(), birth, make, move |cause| {
             let _ = tell.send(cause);
@@ -310,7 +320,7 @@ mod tests {
             fn handle(&mut self, _: Work, _: &mut Context<Self>) {}
         }
         let registry = Registry::new(Metrics::new(), Duration::from_secs(60));
-        let birth = Birth { kind: Kind::SshSession, id: "b".into(), parent: None, mailbox: 4 };
+        let birth = Birth { kind: Kind::SshSession, id: "b".into(), parent: None, mailbox: 4, traced: None };
         let addr = spawn(&registry, &actix_rt::Arbiter::current(), birth, |_| Busy, |_| ());
         let taken = (0..100).filter(|_| addr.try_send(Work).is_ok()).count();
         assert!(taken <= 5, "{taken} messages were taken");

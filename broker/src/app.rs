@@ -14,7 +14,7 @@ use actix_web::dev::ServerHandle;
 use moorline_wire::{Code, Ending};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actor::{Registry, Watchdog};
+use crate::actor::{Pulse, Registry, Watchdog};
 use crate::audit::Auditor;
 use crate::ca::Ca;
 use crate::clock;
@@ -71,14 +71,13 @@ impl App {
         let ca = Ca::load_or_create(&config.data_dir)?;
         let resume_key = ResumeKey::load_or_create(&config.data_dir)?;
         let known = store.device_count().await?;
-        let parts = assemble(config, store, metrics, ca, resume_key, known)?;
         let unstarted = |e: std::io::Error| {
             Problem::new(Code::INTERNAL)
                 .saying("The broker could not be started. Look at its log.")
                 .because(e)
         };
-        let watchdog =
-            Watchdog::start(parts.config.timing.arbiter_stuck, parts.metrics.clone()).map_err(unstarted)?;
+        let watchdog = Watchdog::start(config.timing.arbiter_stuck, metrics.clone()).map_err(unstarted)?;
+        let parts = assemble(config, store, metrics, ca, resume_key, watchdog.pulse(), known)?;
         watchdog.watch_current();
         parts.metrics.watch_this_thread();
         let running = Running::begin(&parts.config.data_dir);
@@ -132,6 +131,7 @@ fn assemble(
     metrics: Metrics,
     ca: Ca,
     resume_key: ResumeKey,
+    pulse: Pulse,
     known: usize,
 ) -> Result<http::Parts, Problem> {
     let registry = Registry::new(metrics.clone(), config.timing.restart_window);
@@ -177,6 +177,7 @@ fn assemble(
         audit,
         registry,
         seats,
+        pulse,
         health,
     })
 }

@@ -322,6 +322,8 @@ settings! {
         /// Where to send them, e.g. "http://127.0.0.1:4318"; empty sends none. The environment's
         /// OTEL_EXPORTER_OTLP_ENDPOINT is taken when this is empty.
         otlp_endpoint: String = "";
+        /// What the broker is called in traces. Empty: the environment's OTEL_SERVICE_NAME, or moorline-broker.
+        service_name: String = "";
     }
 }
 

@@ -3,24 +3,34 @@
 //! Every control character is escaped, so that what a peer chose (a name, a path) can neither
 //! forge a line nor act on the terminal of whoever reads it. A panic is logged by its place only:
 //! its message may hold what a person typed.
+//!
+//! - `switch`: the filter of the log, which can be changed while the broker runs
+//! - `traces`: where traces are sent
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
 use moorline_wire::Code;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::field::Field;
+use tracing::{Level, Metadata};
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, filter};
+use tracing_subscriber::{Layer, Registry, filter, reload};
 
 use crate::config::{Config, LogFormat};
 use crate::problem::Problem;
+use crate::trace::TARGET;
+
+mod switch;
+mod traces;
+
+pub use switch::{Filter, filter, set_filter};
 
 /// Sends what is left of the traces when it is dropped.
 pub struct Log {
@@ -38,26 +48,42 @@ impl Drop for Log {
 /// Starts the log as the settings say. To be called once, before any runtime: the exporter of
 /// the traces brings a thread and a blocking client of its own.
 pub fn start(config: &Config) -> Result<Log, Problem> {
-    let filter = EnvFilter::try_new(&config.log.filter).map_err(|e| {
-        Problem::new(Code::BAD_CONFIG).saying(format!(
-            "log.filter = {:?} cannot be used: {e}. A level such as info will do.",
-            config.log.filter
-        ))
+    let filter = switch::parsed(&config.log.filter).map_err(|why| {
+        let text = format!("log.filter = {:?} cannot be used: {why}.", config.log.filter);
+        Problem::new(Code::BAD_CONFIG).saying(format!("{text} A level such as info will do."))
     })?;
-    let traces = exporter(&config.tracing.otlp_endpoint)?;
+    let traces = traces::provider(&config.tracing)?;
     let spans = traces.as_ref().map(|traces| {
-        // Only our own spans: the exporter's client would trace itself.
-        let ours = filter::filter_fn(|of| of.target().starts_with("moorline"));
-        tracing_opentelemetry::layer().with_tracer(traces.tracer("moorline-broker")).with_filter(ours)
+        // Only what is meant to be sent: an exporter would trace its own client.
+        let sent = filter::filter_fn(|of| of.target() == TARGET).with_max_level_hint(Level::INFO);
+        let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer("moorline-broker"));
+        layer.with_location(false).with_threads(false).with_tracked_inactivity(false).with_filter(sent)
     });
-    let lines = lines(config.log.format, io::stdout).with_filter(filter);
+    let (filter, handle) = reload::Layer::new(filter);
+    // The hints: without them, every trace point of every library would be looked at.
+    let harmless = filter::filter_fn(harmless).with_max_level_hint(Level::TRACE);
+    let audit = filter::filter_fn(is_audit).with_max_level_hint(Level::INFO);
+    let told = filter.and(harmless).or(audit);
+    let lines = lines(config.log.format, io::stdout).with_filter(told);
     tracing_subscriber::registry().with(lines).with(spans).try_init().map_err(|e| {
         Problem::new(Code::INTERNAL)
             .saying("The log could not be started. This is a fault of Moorline: report it.")
             .because(e)
     })?;
+    switch::install(handle, &config.log.filter);
     log_panics();
     Ok(Log { traces })
+}
+
+/// Below INFO, libraries write down what they carry: keys, tokens, frames. Whatever the filter says,
+/// that stays out.
+fn harmless(of: &Metadata<'_>) -> bool {
+    *of.level() <= Level::INFO || of.target().starts_with("moorline")
+}
+
+/// Who did what is told whatever the filter says: nobody switches that off and then does something.
+fn is_audit(of: &Metadata<'_>) -> bool {
+    of.target() == "audit"
 }
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
@@ -128,25 +154,6 @@ impl<W: Write> Write for EscapingWriter<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-/// The exporter of traces, when an endpoint is set; the variable is the one of OpenTelemetry.
-fn exporter(endpoint: &str) -> Result<Option<SdkTracerProvider>, Problem> {
-    let of_environment = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").is_ok_and(|value| !value.is_empty());
-    if endpoint.is_empty() && !of_environment {
-        return Ok(None);
-    }
-    let mut builder = opentelemetry_otlp::SpanExporter::builder().with_http();
-    if !endpoint.is_empty() {
-        builder = builder.with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')));
-    }
-    let exporter = builder.build().map_err(|e| {
-        Problem::new(Code::BAD_CONFIG).saying(format!(
-            "tracing.otlp_endpoint = {endpoint:?} cannot be used: {e}. Give an http:// address."
-        ))
-    })?;
-    let resource = opentelemetry_sdk::Resource::builder().with_service_name("moorline-broker").build();
-    Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build()))
 }
 
 fn log_panics() {

@@ -4,7 +4,7 @@
 //! every route; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
 //! device's link; [`store`] and [`secret`] keep what outlives the process. [`identity`] knows who people are,
 //! [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
-//! [`config`], [`metrics`], [`news`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
+//! [`config`], [`metrics`], [`news`], [`trace`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,6 +39,7 @@ mod supervise;
 #[cfg(test)]
 mod testkit;
 mod token;
+mod trace;
 mod user;
 mod warden;
 

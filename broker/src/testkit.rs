@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::{NewSession, SessionParts, Sessions};
 use crate::store::Store;
+use crate::trace::Trace;
 use crate::user::{ResumeKey, UserParts, Users};
 use crate::warden::Warden;
 
@@ -150,6 +151,7 @@ impl Kit {
             size: Size { cols: 80, rows: 24, xpx: 0, ypx: 0 },
             command: None,
             person: "anna".to_owned(),
+            trace: Trace::session(None),
         };
         change(&mut new);
         self.sessions.create(new).await

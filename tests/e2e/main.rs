@@ -5,6 +5,7 @@ mod breaks;
 mod endings;
 mod link;
 mod observe;
+mod operate;
 mod people;
 mod refusals;
 mod requests;

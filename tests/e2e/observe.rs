@@ -95,7 +95,7 @@ async fn a_question_about_actors_that_makes_no_sense_is_refused(stage: &Stage) -
     loop {
         let page = broker.get(&format!("/api/v1/actors?limit=1{after}")).await?;
         kinds.push(page["actors"][0]["kind"].as_str().context("one actor")?.to_owned());
-        match page["next"].as_u64() {
+        match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
             None => break,
         }

@@ -20,6 +20,7 @@ pub struct Agent {
     /// The program.
     pub process: Process,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Agent {
@@ -45,6 +46,17 @@ impl Agent {
         broker: SocketAddr,
         settings: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start_in(stage, name, broker, settings, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_in(
+        stage: &Stage,
+        name: &str,
+        broker: SocketAddr,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let state = Self::state_of(stage, name).display().to_string();
         let key = stage.path("install.key").display().to_string();
         let url = format!("ws://{broker}");
@@ -64,19 +76,27 @@ impl Agent {
         for (key, value) in own.iter().chain(settings) {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
-        let process = Self::run(stage, name, &arguments)?;
-        Ok(Self { name: name.to_owned(), process, arguments })
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let process = Self::run(stage, name, &arguments, &environment)?;
+        Ok(Self { name: name.to_owned(), process, arguments, environment })
     }
 
-    fn run(stage: &Stage, name: &str, arguments: &[String]) -> Result<Process> {
+    fn run(
+        stage: &Stage,
+        name: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> Result<Process> {
         let mut command = Command::new(binary("moorline-agent"));
         command.args(arguments).current_dir(stage.folder("."));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         Process::start(stage, name, command, true)
     }
 
     /// Starts the program again with the same settings, after it ended.
     pub fn restart(&mut self, stage: &Stage) -> Result<()> {
-        self.process = Self::run(stage, &self.name, &self.arguments)?;
+        self.process = Self::run(stage, &self.name, &self.arguments, &self.environment)?;
         Ok(())
     }
 

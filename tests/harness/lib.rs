@@ -11,6 +11,7 @@
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced, and a slow line
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
 //! - [`events`]: what changes, as a page is told it
+//! - [`collector`], [`manager`]: who takes the traces, and who is told that a program is ready
 //! - [`figures`]: what a broker counts; [`signs`]: which of it tells of which fault
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
 //! - [`wait`]: waiting for an event, never for a time
@@ -19,10 +20,12 @@
 
 pub mod agent;
 pub mod broker;
+pub mod collector;
 pub mod events;
 pub mod figures;
 pub mod impostor;
 pub mod inspect;
+pub mod manager;
 pub mod process;
 pub mod raw;
 pub mod relay;
@@ -36,6 +39,8 @@ pub mod world;
 
 pub use agent::Agent;
 pub use broker::Broker;
+pub use collector::Collector;
+pub use manager::Manager;
 pub use relay::{Line, Plan, Relay, Slow};
 pub use sshd::Sshd;
 pub use stage::{Stage, play};

@@ -3,7 +3,9 @@
 //! A handler that blocks its thread stops every actor on it, their timers and kills included, and
 //! nothing on that thread can notice. So another thread asks: each arbiter, each second. After
 //! `timing.arbiter_stuck` without an answer the process aborts, to be started anew by its
-//! service manager: what is kept outside of it survives that, as it survives any crash.
+//! service manager: what is kept outside of it survives that, as it survives any crash. The service
+//! manager itself is told each second that all is well, as long as it is, so that it ends a process
+//! whose watchdog is stuck, too (`WatchdogSec=`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +25,18 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Watchdog {
     watch: Sender<ArbiterHandle>,
+    pulse: Pulse,
+}
+
+/// What the watchdog knows. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse(Arc<AtomicU32>);
+
+impl Pulse {
+    /// How many questions in a row the slowest arbiter has left unanswered: one is asked each second.
+    pub fn unanswered(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Watchdog {
@@ -34,6 +48,11 @@ impl Watchdog {
         })
     }
 
+    /// What it knows.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     fn start_with(
         limit: Duration,
         every: Duration,
@@ -41,12 +60,20 @@ impl Watchdog {
         stuck: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (watch, newcomers) = channel();
+        let pulse = Pulse::default();
+        let rounds = Rounds {
+            limit,
+            every,
+            metrics,
+            pulse: pulse.clone(),
+            tell: sd_notify::watchdog_enabled().is_some(),
+        };
         std::thread::Builder::new().name("watchdog".into()).spawn(move || {
-            if ask_until_stuck(limit, every, &metrics, &newcomers) {
+            if rounds.ask_until_stuck(&newcomers) {
                 stuck();
             }
         })?;
-        Ok(Self { watch })
+        Ok(Self { watch, pulse })
     }
 
     /// Watches the arbiter of the current thread from now on.
@@ -64,31 +91,50 @@ struct Watched {
     unanswered: Arc<AtomicU32>,
 }
 
-/// `true`: an arbiter is stuck. `false`: nobody holds the watchdog any more.
-///
-/// It counts questions, not time: a process that was stopped as a whole (SIGSTOP, a suspended
-/// machine) has asked nothing meanwhile, and is not stuck when it goes on.
-fn ask_until_stuck(
+/// How the watchdog goes its rounds.
+struct Rounds {
     limit: Duration,
     every: Duration,
-    metrics: &Metrics,
-    newcomers: &Receiver<ArbiterHandle>,
-) -> bool {
-    let unanswered_max = limit.as_millis().div_ceil(every.as_millis().max(1));
-    let mut watched: Vec<Watched> = Vec::new();
-    loop {
-        match newcomers.recv_timeout(every) {
-            Ok(arbiter) => watched.push(Watched { arbiter, unanswered: Arc::default() }),
-            Err(RecvTimeoutError::Disconnected) => return false,
-            Err(RecvTimeoutError::Timeout) => {
-                let silent = |one: &&Watched| one.unanswered.load(Ordering::Relaxed) > 0;
-                metrics.arbiters_silent(watched.iter().filter(silent).count());
-                watched.retain(|one| ask(one, metrics));
+    metrics: Metrics,
+    pulse: Pulse,
+    /// Whether a service manager wants to hear that all is well.
+    tell: bool,
+}
+
+impl Rounds {
+    /// `true`: an arbiter is stuck. `false`: nobody holds the watchdog any more.
+    ///
+    /// It counts questions, not time: a process that was stopped as a whole (SIGSTOP, a suspended
+    /// machine) has asked nothing meanwhile, and is not stuck when it goes on.
+    fn ask_until_stuck(&self, newcomers: &Receiver<ArbiterHandle>) -> bool {
+        let unanswered_max = self.limit.as_millis().div_ceil(self.every.as_millis().max(1));
+        let mut watched: Vec<Watched> = Vec::new();
+        loop {
+            match newcomers.recv_timeout(self.every) {
+                Ok(arbiter) => watched.push(Watched { arbiter, unanswered: Arc::default() }),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => self.round(&mut watched),
+            }
+            if watched.iter().any(|one| u128::from(one.unanswered.load(Ordering::Relaxed)) > unanswered_max) {
+                return true;
             }
         }
-        if watched.iter().any(|one| u128::from(one.unanswered.load(Ordering::Relaxed)) > unanswered_max) {
-            return true;
+    }
+
+    /// Looks who has answered the last question, and asks the next.
+    fn round(&self, watched: &mut Vec<Watched>) {
+        let unanswered = |one: &Watched| one.unanswered.load(Ordering::Relaxed);
+        let most = watched.iter().map(unanswered).max().unwrap_or(0);
+        self.pulse.0.store(most, Ordering::Relaxed);
+        self.metrics.arbiters_silent(watched.iter().filter(|one| unanswered(one) > 0).count());
+        // One that is late for a moment is none of the service manager's business.
+        if self.tell
+            && most <= 1
+            && let Err(e) = sd_notify::notify(&[sd_notify::NotifyState::Watchdog])
+        {
+            tracing::debug!(error = %e, "could not tell the service manager");
         }
+        watched.retain(|one| ask(one, &self.metrics));
     }
 }
 

@@ -125,6 +125,7 @@ impl DeviceDirectory {
             kind: Kind::DeviceConnection,
             id: device.to_string(),
             parent: Some(Kind::DeviceDirectory),
+            traced: None,
             mailbox: self.parts.config.limits.mailbox,
         };
         let make = {

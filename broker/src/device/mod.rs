@@ -103,6 +103,7 @@ impl Devices {
             kind: Kind::DeviceDirectory,
             id: ONLY.to_owned(),
             parent: None,
+            traced: None,
             mailbox: parts.config.limits.mailbox,
         };
         let make = {

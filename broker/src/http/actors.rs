@@ -1,15 +1,15 @@
 //! The tree of supervision: every actor, how it is, and the totals of each kind.
 
 use actix_web::web::{Data, Json};
+use moorline_wire::Code;
 use serde::{Deserialize, Serialize};
 
 use super::Parts;
 use super::answer::ErrorBody;
 use super::body::Query;
-use crate::actor::{Entry, Kind, ONLY, Total, Wanted};
+use crate::actor::{Entry, Kind, ONLY, Registry, Total, Wanted};
 use crate::clock;
 use crate::problem::Problem;
-use moorline_wire::Code;
 
 /// How many actors one answer tells of, if the question does not say.
 const LIMIT: usize = 1_000;
@@ -28,7 +28,7 @@ pub(super) struct ListQuery {
     #[serde(default)]
     unhealthy: bool,
     /// Where the page before ended: its `next`.
-    after: Option<u64>,
+    after: Option<String>,
     /// 1 to 20000; 1000 if not given.
     limit: Option<usize>,
 }
@@ -42,7 +42,7 @@ pub(super) struct ActorList {
     /// Of all actors, not only of those that were asked for.
     totals: Vec<KindTotal>,
     /// What to ask for with `after`; `null`: there are no more.
-    next: Option<u64>,
+    next: Option<String>,
 }
 
 /// One actor.
@@ -122,15 +122,17 @@ pub(super) async fn list(
         kind.ok_or_else(|| bad("There is no such kind of actor. See /api/v1/openapi.json for the kinds."))
     };
     let kind = query.kind.as_ref().map(named).transpose()?;
-    let wanted = Wanted { kind, unhealthy: query.unhealthy, after: query.after, limit };
-    let (page, next) = parts.registry.page(wanted);
+    let place = |cursor: &String| cursor.parse().map_err(|_| bad("This is no end of a page before."));
+    let after = query.after.as_ref().map(place).transpose()?;
+    let (page, next) = parts.registry.page(Wanted { kind, unhealthy: query.unhealthy, after, limit });
+    let next = next.map(|next: u64| next.to_string());
     let actors = page.iter().map(Actor::of).collect();
-    Ok(Json(ActorList { at: now(), actors, totals: totals(&parts), next }))
+    Ok(Json(ActorList { at: now(), actors, totals: totals(&parts.registry), next }))
 }
 
 /// The totals of every kind.
-pub(super) fn totals(parts: &Parts) -> Vec<KindTotal> {
-    parts.registry.totals().into_iter().map(KindTotal::of).collect()
+pub(super) fn totals(registry: &Registry) -> Vec<KindTotal> {
+    registry.totals().into_iter().map(KindTotal::of).collect()
 }
 
 /// The time, as the API tells it.
@@ -169,5 +171,56 @@ impl KindTotal {
             mailbox_depth: total.depth,
             mailbox_high: total.high,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::actor::{Birth, spawn, takes_mail};
+    use crate::metrics::Metrics;
+
+    struct Idle;
+
+    takes_mail!(Idle);
+
+    impl actix::Actor for Idle {
+        type Context = actix::Context<Self>;
+    }
+
+    /// What a page that looks each second costs the broker, with 10,000 devices.
+    #[actix::test]
+    async fn a_full_list_of_ten_thousand_actors_and_a_scrape_cost_some_milliseconds() {
+        let metrics = Metrics::new();
+        let registry = Registry::new(metrics.clone(), Duration::from_secs(60));
+        let place = actix_rt::Arbiter::current();
+        let born = |n| {
+            let (kind, parent) = (Kind::DeviceConnection, Some(Kind::DeviceDirectory));
+            let birth = Birth { kind, id: format!("d-{n:016}"), parent, mailbox: 256, traced: None };
+            spawn(&registry, &place, birth, |_| Idle, |_| ())
+        };
+        let _living: Vec<_> = (0..10_000).map(born).collect();
+        let began = Instant::now();
+        let (page, next) = registry.page(Wanted { limit: LIMIT_MAX, ..Wanted::default() });
+        let list = page.iter().map(Actor::of).collect();
+        let next = next.map(|next| next.to_string());
+        let list = ActorList { at: now(), actors: list, totals: totals(&registry), next };
+        let text = serde_json::to_string(&list).unwrap();
+        let listed = began.elapsed();
+        assert_eq!((list.actors.len(), &list.next), (10_000, &None));
+        let began = Instant::now();
+        registry.tell_metrics();
+        let scraped = metrics.text().len();
+        let (told, length) = (began.elapsed(), text.len());
+        println!(
+            "a list of 10,000 actors, {length} bytes: {listed:?}; a scrape of {scraped} bytes: {told:?}"
+        );
+        // Each by each would take seconds; what it takes is printed.
+        assert!(
+            listed < Duration::from_millis(500) && told < Duration::from_millis(50),
+            "{listed:?} {told:?}"
+        );
     }
 }

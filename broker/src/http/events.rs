@@ -18,11 +18,12 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Parts;
 use super::actors::{Actor, KindTotal, now, totals};
 use super::answer::ErrorBody;
+use super::{Health, Parts};
+use crate::actor::Registry;
 use crate::clock;
-use crate::metrics::Counted;
+use crate::metrics::{Counted, Metrics};
 use crate::news::Change;
 use crate::problem::Problem;
 
@@ -64,7 +65,8 @@ impl Seats {
 #[utoipa::path(get, path = "/api/v1/events",
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = 429, body = ErrorBody)))]
 pub(super) async fn listen(parts: Data<Parts>) -> Result<HttpResponse, Problem> {
-    let feed = Feed::new(parts)?;
+    let Parts { registry, metrics, health, .. } = parts.get_ref().clone();
+    let feed = Feed::new(Sources { registry, metrics, health }, parts.seats.take()?);
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -73,9 +75,16 @@ pub(super) async fn listen(parts: Data<Parts>) -> Result<HttpResponse, Problem> 
         .streaming(feed.into_stream()))
 }
 
+/// Where everything that is told comes from.
+struct Sources {
+    registry: Registry,
+    metrics: Metrics,
+    health: Health,
+}
+
 /// What one listener is sent.
 struct Feed {
-    parts: Data<Parts>,
+    sources: Sources,
     news: Receiver<Change>,
     counters: Counters,
     look_at: Instant,
@@ -101,11 +110,10 @@ struct Counters {
 type Counts = Vec<(&'static str, i64)>;
 
 impl Feed {
-    fn new(parts: Data<Parts>) -> Result<Self, Problem> {
-        let seat = parts.seats.take()?;
+    fn new(sources: Sources, seat: OwnedSemaphorePermit) -> Self {
         let now = clock::now();
-        Ok(Self {
-            news: parts.registry.news().listen(),
+        Self {
+            news: sources.registry.news().listen(),
             counters: Counters::default(),
             // The counters come first, at once.
             look_at: now,
@@ -114,9 +122,9 @@ impl Feed {
             left: CHANGES_A_SECOND,
             missed: false,
             _seat: seat,
-            _counted: parts.metrics.event_stream(),
-            parts,
-        })
+            _counted: sources.metrics.event_stream(),
+            sources,
+        }
     }
 
     fn into_stream(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
@@ -132,7 +140,7 @@ impl Feed {
             let mut text = String::new();
             tokio::select! {
                 biased;
-                () = self.parts.health.drained() => return None,
+                () = self.sources.health.drained() => return None,
                 () = clock::until(self.ends_at) => return None,
                 () = clock::until(self.look_at) => self.look(&mut text),
                 change = self.news.recv(), if !self.missed => self.heard(change, &mut text),
@@ -151,7 +159,7 @@ impl Feed {
         self.left = CHANGES_A_SECOND;
         if std::mem::take(&mut self.missed) {
             // Whoever asks for the lists after this misses nothing that is not in them.
-            self.news = self.parts.registry.news().listen();
+            self.news = self.sources.registry.news().listen();
             event(text, "overflow", &serde_json::json!({}));
         }
         self.tell_counters(text);
@@ -161,17 +169,17 @@ impl Feed {
     }
 
     fn tell_counters(&mut self, text: &mut String) {
-        let actors = totals(&self.parts);
+        let actors = totals(&self.sources.registry);
         if actors != self.counters.actors {
             event(text, "actors", &serde_json::json!({ "at": now(), "totals": actors }));
             self.counters.actors = actors;
         }
-        let sessions = self.parts.metrics.sessions_now();
+        let sessions = self.sources.metrics.sessions_now();
         if sessions != self.counters.sessions {
             event(text, "sessions", &by_state(&sessions));
             self.counters.sessions = sessions;
         }
-        let devices = self.parts.metrics.devices_now();
+        let devices = self.sources.metrics.devices_now();
         if devices != self.counters.devices {
             event(text, "devices", &by_state(&devices));
             self.counters.devices = devices;
@@ -224,4 +232,71 @@ fn event(text: &mut String, name: &str, data: &impl Serialize) {
     text.push_str("\ndata: ");
     text.push_str(&data);
     text.push_str("\n\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::SessionState;
+
+    fn feed() -> (Feed, Registry, Health) {
+        let (metrics, health) = (Metrics::new(), Health::default());
+        let registry = Registry::new(metrics.clone(), Duration::from_secs(60));
+        let sources = Sources { registry: registry.clone(), metrics, health: health.clone() };
+        (Feed::new(sources, Seats::new(1).take().unwrap()), registry, health)
+    }
+
+    fn session(n: usize) -> moorline_wire::SessionId {
+        let letter = char::from(b'a' + u8::try_from(n % 26).unwrap());
+        format!("s-{}", letter.to_string().repeat(26)).parse().unwrap()
+    }
+
+    async fn names(feed: &mut Feed) -> Vec<String> {
+        let text = feed.next().await.unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("event: ")).map(str::to_owned).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_changes_is_cut_off_and_told_as_one_overflow() {
+        let (mut feed, registry, _) = feed();
+        assert_eq!(names(&mut feed).await, ["actors", "sessions", "devices"]);
+        let storm = || (0..500).for_each(|n| registry.news().session(&session(n), SessionState::Live));
+        storm();
+        assert_eq!(names(&mut feed).await, vec!["session"; CHANGES_A_SECOND]);
+        storm();
+        assert_eq!(names(&mut feed).await, ["overflow"]);
+        // Who has asked for the lists hears again of what changes after that, and of nothing twice.
+        registry.news().session(&session(1), SessionState::Adrift);
+        let text = feed.next().await.unwrap();
+        assert!(text.starts_with("event: session\n") && text.contains("adrift"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_was_too_slow_is_told_so() {
+        let (mut feed, registry, _) = feed();
+        names(&mut feed).await;
+        // More than wait for the slowest.
+        (0..5000).for_each(|n| registry.news().session(&session(n), SessionState::Live));
+        assert_eq!(names(&mut feed).await, ["overflow"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_nothing_to_tell_there_is_a_beat_and_at_the_end_nothing_more() {
+        let (mut feed, _, health) = feed();
+        names(&mut feed).await;
+        let began = clock::now();
+        assert_eq!(feed.next().await.as_deref(), Some(": beat\n\n"));
+        assert!((BEAT_EVERY..BEAT_EVERY + LOOK_EVERY * 2).contains(&(clock::now() - began)));
+        health.drain();
+        assert_eq!(feed.next().await, None);
+    }
+
+    #[test]
+    fn there_are_no_more_seats_than_there_may_be() {
+        let seats = Seats::new(1);
+        let taken = seats.take().unwrap();
+        assert_eq!(seats.take().unwrap_err().code, Code::LIMIT);
+        drop(taken);
+        assert!(seats.take().is_ok());
+    }
 }

@@ -15,15 +15,21 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use futures_util::future::LocalBoxFuture;
 use moorline_wire::Code;
+use tracing::{Instrument, Span};
 
 use super::{Parts, answer};
 use crate::clock;
 use crate::config::Config;
 use crate::problem::Problem;
+use crate::trace::{self, Place};
 
 /// The id of a request: in its answer, in the log, and in a header.
 #[derive(Debug, Clone)]
 pub(super) struct RequestId(pub(super) String);
+
+/// What a request that is traced belongs to: our span for it, or the caller's where none is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traced(pub(super) Place);
 
 /// Nothing but our own files; xterm.js makes `<style>` elements, hence that one exception.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
@@ -127,10 +133,12 @@ async fn passed(
     let metrics = req.app_data::<web::Data<Parts>>().map(|parts| parts.metrics.clone());
     let (method, at_api) = (req.method().clone(), req.path().starts_with("/api/"));
 
+    let span = traced(&req).unwrap_or_else(Span::none);
     let mut res = match admit(&req) {
-        Ok(()) => next.call(req).await?.map_into_boxed_body(),
+        Ok(()) => next.call(req).instrument(span.clone()).await?.map_into_boxed_body(),
         Err(problem) => req.error_response(problem),
     };
+    span.record("status", res.status().as_u16());
 
     res = answer::in_words(res, &id, metrics.as_ref());
     finish(res.headers_mut(), &id, at_api);
@@ -141,6 +149,14 @@ async fn passed(
         metrics.http_request(route.as_deref().unwrap_or("none"), status, took);
     }
     Ok(res)
+}
+
+/// The span of a request whose caller is traced (W3C Trace Context); others have none.
+fn traced(req: &ServiceRequest) -> Option<Span> {
+    let caller: Place = req.headers().get("traceparent")?.to_str().ok()?.parse().ok()?;
+    let span = trace::request(&caller, req.method().as_str());
+    req.extensions_mut().insert(Traced(trace::place_of(&span).unwrap_or(caller)));
+    Some(span)
 }
 
 /// Refuses what is not for this broker, not from its pages, too large or too late.

@@ -7,7 +7,7 @@
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
 //! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `sessions`, `actors`, `events`,
-//!   `sockets`, `assets`, `openapi`: the handlers
+//!   `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use moorline_wire::Code;
 use tokio::sync::watch;
 
 use crate::access::{Act, Right};
-use crate::actor::{Registry, Watchdog};
+use crate::actor::{Pulse, Registry, Watchdog};
 use crate::audit::Auditor;
 use crate::config::Config;
 use crate::device::Devices;
@@ -44,6 +44,7 @@ mod events;
 mod faults;
 mod grants;
 mod guard;
+mod log;
 mod login;
 mod me;
 mod openapi;
@@ -113,6 +114,7 @@ fn routes(r: &mut Routes) {
     // How the broker itself is.
     r.at("/api/v1/actors").get(Admin, actors::list);
     r.at("/api/v1/events").get(Admin, events::listen);
+    r.at("/api/v1/log").get(Admin, log::show).put(Admin, log::change);
 
     if faults::allowed() {
         r.at("/api/v1/test/panic/{id}").post(Local, faults::panic);
@@ -159,6 +161,8 @@ pub struct Parts {
     pub registry: Registry,
     /// The places of those who listen to changes.
     pub seats: Seats,
+    /// Whether the threads of actors answer.
+    pub pulse: Pulse,
     /// Whether the broker is stopping.
     pub health: Health,
 }

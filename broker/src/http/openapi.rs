@@ -3,7 +3,9 @@
 use actix_web::web::Json;
 use utoipa::OpenApi;
 
-use super::{actors, audit, devices, events, grants, login, me, people, probe, sessions, sockets, tokens};
+use super::{
+    actors, audit, devices, events, grants, log, login, me, people, probe, sessions, sockets, tokens,
+};
 
 /// Every route but the pages; a test compares it with the route table.
 #[derive(OpenApi)]
@@ -49,6 +51,8 @@ use super::{actors, audit, devices, events, grants, login, me, people, probe, se
         sockets::terminal,
         actors::list,
         events::listen,
+        log::show,
+        log::change,
         sockets::link,
     )
 )]

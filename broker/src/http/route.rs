@@ -110,7 +110,7 @@ macro_rules! methods {
 }
 
 impl At<'_> {
-    methods!(get GET, head HEAD, post POST, patch PATCH, delete DELETE);
+    methods!(get GET, head HEAD, post POST, put PUT, patch PATCH, delete DELETE);
 
     fn route<F, Args>(self, method: Method, who: Who, handler: F) -> Self
     where

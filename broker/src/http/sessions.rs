@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Json};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use moorline_wire::term::Size;
 use moorline_wire::term::frame::Step;
 use moorline_wire::{Code, DeviceId, Ending, SessionId};
@@ -14,12 +14,14 @@ use super::Parts;
 use super::answer::ErrorBody;
 use super::audit::audit;
 use super::body::{Body, Id, Query};
+use super::guard::Traced;
 use super::route::Person;
 use crate::access::{Right, is_login};
 use crate::metrics::KilledBy;
 use crate::problem::Problem;
 use crate::session::{Keeping, NewSession, SessionState, SessionView, StepTime};
 use crate::store::{House, SessionFilter, SessionRow, SessionsOf};
+use crate::trace::{Place, Trace};
 use crate::warden::{Facts, kind_of};
 
 /// A list is not longer than this: beyond it, nobody reads.
@@ -52,6 +54,8 @@ pub(super) struct Session {
     kept: Option<bool>,
     /// How long the steps of its set-up took.
     steps: Vec<StepBody>,
+    /// The trace of its set-up: 32 hexadecimal digits, which also stand in the broker's log.
+    trace_id: Option<String>,
 }
 
 /// Why a session is over.
@@ -212,7 +216,12 @@ pub(super) async fn create(
     Body(wish): Body<SessionWish>,
 ) -> Result<HttpResponse, Problem> {
     let device = wish.device.clone();
-    let created = created(&parts, &person, wish).await;
+    let caller = req.extensions().get::<Traced>().map(|Traced(place)| *place);
+    let trace = Trace::session(caller.as_ref());
+    let created = created(&parts, &person, wish, &trace).await;
+    if let Err(problem) = &created {
+        trace.failed(problem.code);
+    }
     audit(
         &req,
         &person,
@@ -226,7 +235,12 @@ pub(super) async fn create(
         .json(created))
 }
 
-async fn created(parts: &Parts, person: &Person, wish: SessionWish) -> Result<Created, Problem> {
+async fn created(
+    parts: &Parts,
+    person: &Person,
+    wish: SessionWish,
+    trace: &Trace,
+) -> Result<Created, Problem> {
     let bad = |text: &str| Problem::new(Code::BAD_REQUEST).saying(text);
     let side = 1..=SIDE_MAX;
     if !side.contains(&wish.cols) || !side.contains(&wish.rows) {
@@ -247,8 +261,10 @@ async fn created(parts: &Parts, person: &Person, wish: SessionWish) -> Result<Cr
         size: Size { cols: wish.cols, rows: wish.rows, xpx: 0, ypx: 0 },
         command: wish.command,
         person: person.name.clone(),
+        trace: trace.clone(),
     };
     let id = parts.sessions.create(new).await?;
+    let _step = trace.step("ticket");
     let ticket = parts.users.ticket(&id, &person.name)?;
     Ok(Created { id: id.into(), ticket })
 }
@@ -294,6 +310,15 @@ async fn fresh_ticket(parts: &Parts, person: &Person, id: &SessionId) -> Result<
     responses((status = 200, body = Session), (status = 404, body = ErrorBody)))]
 pub(super) async fn show(parts: Data<Parts>, Id(id): Id<SessionId>) -> Result<Json<Session>, Problem> {
     one(&parts, &id).await.map(Json)
+}
+
+/// Where the set-up of a session is traced; an error if there is no such session.
+pub(super) async fn traced(parts: &Parts, id: &SessionId) -> Result<Option<Place>, Problem> {
+    if let Some(view) = parts.sessions.view(id).await {
+        return Ok(view.traced);
+    }
+    let row = parts.store.session(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN))?;
+    Ok(row.traced)
 }
 
 pub(super) async fn one(parts: &Parts, id: &SessionId) -> Result<Session, Problem> {
@@ -393,6 +418,7 @@ fn of_view(view: SessionView) -> Session {
             Keeping::Plain => Some(false),
         },
         steps: view.steps.into_iter().map(|StepTime { step, ms }| StepBody { step, ms }).collect(),
+        trace_id: view.traced.map(|place| place.trace_id()),
     }
 }
 
@@ -416,6 +442,7 @@ fn of_row(row: SessionRow) -> Session {
             House::Plain => Some(false),
         },
         steps: Vec::new(),
+        trace_id: row.traced.map(|place| place.trace_id()),
     }
 }
 

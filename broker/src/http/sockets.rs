@@ -27,6 +27,7 @@ pub(super) async fn terminal(
 ) -> Result<HttpResponse, Problem> {
     // Whether it is over is told on the socket, with its ending.
     let standing = parts.warden.standing(&person.caller.pass, &session, Use::Works).await?;
+    let traced = super::sessions::traced(&parts, &session).await?;
     let timing = &parts.config.timing;
     let kind = SocketKind {
         protocol: moorline_wire::term::SUBPROTOCOL,
@@ -43,6 +44,7 @@ pub(super) async fn terminal(
         request_id,
         pass: person.caller.pass,
         standing,
+        traced,
     };
     parts.users.accept(ends, session, visitor);
     Ok(answer)

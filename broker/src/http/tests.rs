@@ -209,6 +209,7 @@ fn session_row(id: &str, started: i64) -> SessionRow {
         ended: None,
         ending: None,
         house: House::Plain,
+        traced: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
     }
 }
 
@@ -307,6 +308,7 @@ async fn sessions_of_a_former_process_are_listed_as_ended_by_the_restart() {
     );
     let one = broker.get(&format!("/api/v1/sessions/{left}")).await.json();
     assert_eq!((one["state"].as_str(), one["ending"]["code"].as_str()), (Some("ended"), Some("gone")));
+    assert_eq!(one["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_eq!(one["started"], "2027-01-15T08:00:01.000000Z");
     // Killing what is over already is no fault, and a ticket for it is none.
     assert_eq!(
@@ -319,7 +321,10 @@ async fn sessions_of_a_former_process_are_listed_as_ended_by_the_restart() {
 #[actix_web::test]
 async fn a_broker_that_stops_says_so_takes_nothing_new_and_ends_in_time() {
     let broker = Broker::start().await;
-    assert_eq!(broker.get("/readyz").await.json(), json!({ "ready": true, "reasons": [] }));
+    let ready = broker.get("/readyz").await.json();
+    assert_eq!((&ready["ready"], &ready["reasons"]), (&json!(true), &json!([])));
+    let names: Vec<_> = ready["checks"].as_array().unwrap().iter().map(|check| &check["name"]).collect();
+    assert_eq!(names, ["listening", "serving", "arbiters", "store"]);
     broker.app.stop_taking();
     let ready = broker.get("/readyz").await;
     assert_eq!(

@@ -22,7 +22,7 @@ use moorline_wire::term::frame::Step;
 use moorline_wire::term::{HostOutput, ViewerId};
 use moorline_wire::{Code, Ending};
 use tokio::sync::watch;
-use tracing::{Span, error, info, info_span, warn};
+use tracing::{Span, error, info, warn};
 
 use super::gauges::Gauges;
 use super::house::House;
@@ -35,10 +35,13 @@ use crate::clock::{Deadline, now, wall};
 use crate::device::{Leg, Presence};
 use crate::metrics::{self, Direction, KilledBy};
 use crate::problem::Problem;
+use crate::trace::Trace;
+use traced::{Traced, last_step};
 use viewers::{Away, Viewer};
 
 mod ack;
 mod keeper;
+mod traced;
 mod viewers;
 
 pub use keeper::Written;
@@ -59,9 +62,19 @@ pub struct Start {
 /// How a session begins.
 pub enum Begin {
     /// It was just asked for.
-    Fresh(Box<Ready>),
+    Fresh(Box<Fresh>),
     /// Its shell is there already, or may be: a former process or actor had it.
     Again(state::Shell),
+}
+
+/// A session that was just asked for.
+pub struct Fresh {
+    /// The way to its device.
+    pub ready: Ready,
+    /// The trace of its set-up.
+    pub trace: Trace,
+    /// The step of it that runs.
+    pub step: Span,
 }
 
 /// One session.
@@ -79,14 +92,15 @@ pub struct SshSession {
     /// Waits for the device, to take the shell up again.
     reopening: Option<SpawnHandle>,
     /// Taken by `started`.
-    to_start: Option<Box<Ready>>,
+    to_start: Option<Ready>,
     viewers: BTreeMap<ViewerId, Viewer>,
     last_viewer: u64,
     /// When who is away went, by the key of the tab.
     away: Away,
     view: watch::Sender<SessionView>,
-    /// The step of the set-up that runs, for traces: a child of this actor's span.
-    step: Span,
+    traced: Traced,
+    /// What the last step of a set-up is called in traces.
+    last_step: &'static str,
     parts: SessionParts,
     gauges: Gauges,
     deadline: Deadline,
@@ -99,14 +113,15 @@ impl SshSession {
         let limits = settings::limits(&parts.config);
         let age = wall().duration_since(view.borrow().started);
         let plain = |ready: &Ready| matches!(ready.plan.program, Program::Plain(_));
-        let (state, to_start) = match begin {
-            Begin::Fresh(ready) => {
+        let (state, to_start, traced) = match begin {
+            Begin::Fresh(fresh) => {
+                let Fresh { ready, trace, step } = *fresh;
                 let shell = if plain(&ready) { state::Shell::Plain } else { state::Shell::Unknown };
-                (Session::new(limits, shell, now()), Some(ready))
+                (Session::new(limits, shell, now()), Some(ready), Traced::going_on(trace, step))
             }
             Begin::Again(shell) => {
                 let age = Duration::try_from(age).unwrap_or_default();
-                (Session::revived(limits, shell, now(), age), None)
+                (Session::revived(limits, shell, now(), age), None, Traced::none())
             }
         };
         let house = match state.shell() {
@@ -127,7 +142,8 @@ impl SshSession {
             viewers: BTreeMap::new(),
             last_viewer: 0,
             away: Away::default(),
-            step: Span::none(),
+            traced,
+            last_step: "shell",
             view,
             parts,
             gauges,
@@ -167,12 +183,15 @@ impl SshSession {
         match output {
             Output::Tell(control) => self.house.tell(now(), control),
             Output::Took(step, took) => {
-                self.step = step_after(step);
+                self.traced.after(step, self.last_step, !self.viewers.is_empty());
                 self.parts.metrics.setup_step(step, took);
                 let ms = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
                 self.view.send_modify(|view| view.steps.push(StepTime { step, ms }));
             }
-            Output::SetUpFailed(step, code) => self.parts.metrics.setup_failed(step, code),
+            Output::SetUpFailed(step, code) => {
+                self.traced.failed(code);
+                self.parts.metrics.setup_failed(step, code);
+            }
             Output::TimedOut(what) => self.parts.metrics.timeout(what),
             Output::WasAway(time) => {
                 self.parts.metrics.gap(time);
@@ -202,7 +221,7 @@ impl SshSession {
             ctx.cancel_future(reopening);
         }
         self.to_start = None;
-        self.step = Span::none();
+        self.traced.over();
         info!(session = %self.wish.session, ending = %ending.code, "session ended");
         self.house.ended(now(), ending.clone());
         self.view.send_modify(|view| {
@@ -295,17 +314,6 @@ impl SshSession {
     }
 }
 
-/// The span of the step that follows that one.
-fn step_after(step: Step) -> Span {
-    match step {
-        Step::Broker => info_span!("device"),
-        Step::Device => info_span!("host_key"),
-        Step::HostKey => info_span!("login"),
-        Step::Login => info_span!("shell"),
-        Step::Shell => Span::none(),
-    }
-}
-
 takes_mail!(SshSession);
 
 impl Actor for SshSession {
@@ -313,7 +321,7 @@ impl Actor for SshSession {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(ready) = self.to_start.take() {
-            self.connect(*ready, ctx);
+            self.connect(ready, ctx);
         }
         self.happened(Input::Done(Step::Broker), ctx);
     }
@@ -322,6 +330,7 @@ impl Actor for SshSession {
 impl SshSession {
     /// Begins a connection to the device. What a former one still says is not heard.
     fn connect(&mut self, Ready { opened, plan }: Ready, ctx: &mut Context<Self>) {
+        self.last_step = last_step(&plan.program);
         self.connection += 1;
         let number = self.connection;
         ctx.add_stream(legs(number, opened.leg));

@@ -19,10 +19,11 @@ use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
 use crate::device::{Devices, Presence};
-use crate::metrics::{Metrics, Wait};
+use crate::metrics::{Leg, Metrics, Wait};
 use crate::pipe;
 use crate::problem::Problem;
 use crate::store::Store;
+use crate::trace::{Place, Trace};
 use supervisor::SessionSupervisor;
 
 mod actor;
@@ -81,6 +82,8 @@ pub struct NewSession {
     pub command: Option<String>,
     /// Who asked.
     pub person: String,
+    /// The trace of its set-up.
+    pub trace: Trace,
 }
 
 /// How a session is, in one word.
@@ -161,6 +164,8 @@ pub struct SessionView {
     pub steps: Vec<StepTime>,
     /// What its device holds of it.
     pub keeping: Keeping,
+    /// Where its set-up is traced.
+    pub traced: Option<Place>,
 }
 
 /// What a device holds of a session.
@@ -192,6 +197,7 @@ impl Sessions {
             kind: Kind::SessionSupervisor,
             id: ONLY.to_owned(),
             parent: None,
+            traced: None,
             mailbox: parts.config.limits.mailbox,
         };
         let make = {
@@ -273,8 +279,15 @@ impl Sessions {
         resume: String,
         ways: Ways,
     ) -> Result<pipe::Sender<ViewerFrame>, Joining> {
+        let resume_trace = hello.resumed.then(|| Trace::resume(Leg::Browser));
         let (session, ending, known) = match self.reached(id).await.map_err(Joining::Refused)? {
-            Some(found) => (found.session, found.view.ending, true),
+            Some(found) => {
+                if let Some(trace) = &resume_trace {
+                    trace.points_at(found.view.traced.as_ref());
+                    trace.is_of(id);
+                }
+                (found.session, found.view.ending, true)
+            }
             None => (None, None, false),
         };
         if let Some(session) = session

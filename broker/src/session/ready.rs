@@ -11,6 +11,7 @@ use super::state::Shell;
 use crate::ca::IssueFor;
 use crate::device::Opened;
 use crate::problem::Problem;
+use crate::trace::Place;
 
 /// A session, as far as its shell is concerned.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Wish {
     pub size: Size,
     /// A command instead of a shell.
     pub command: Option<String>,
+    /// Where its set-up is traced.
+    pub traced: Option<Place>,
 }
 
 /// Everything to begin with.

@@ -18,6 +18,7 @@ use russh::{Channel, ChannelMsg, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use self::answers::{Client, config};
 use self::reading::{Reading, Told};
@@ -114,7 +115,8 @@ impl Shell {
         let (gate, inbox) = (Gate::default(), Arc::<Inbox>::default());
         let (events, told) = pipe::pipe(usize::MAX);
         let run = run(stream, plan, gate.clone(), inbox.clone(), events);
-        let shell = Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run)) };
+        let shell =
+            Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run.in_current_span())) };
         (shell, Events::new(told))
     }
 

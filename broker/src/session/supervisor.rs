@@ -189,6 +189,7 @@ impl SessionSupervisor {
             kind: Kind::SshSession,
             id: id.to_string(),
             parent: Some(Kind::SessionSupervisor),
+            traced: entry.wish.traced,
             mailbox: self.parts.config.limits.mailbox,
         };
         let (me, child) = (Mailbox::mine(ctx, &self.mail), id.clone());

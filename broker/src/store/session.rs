@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{Store, micros, timestamp, undecodable};
 use crate::problem::Problem;
+use crate::trace::Place;
 
 /// A session, over or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct SessionRow {
     pub ending: Option<Ending>,
     /// Who holds its shell.
     pub house: House,
+    /// Where its set-up is traced.
+    pub traced: Option<Place>,
 }
 
 /// Who holds a session's shell, and so with whom it ends.
@@ -86,8 +89,9 @@ impl Store {
     pub async fn session_started(&self, session: &SessionRow) -> Result<(), Problem> {
         let call = async {
             sqlx::query(
-                "INSERT INTO sessions (id, device, device_name, login, person, command, started_us, house)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                "INSERT INTO sessions (id, device, device_name, login, person, command, started_us, house,
+                     traced)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             )
             .bind(session.id.as_str())
             .bind(session.device.as_str())
@@ -97,6 +101,7 @@ impl Store {
             .bind(&session.command)
             .bind(micros(session.started))
             .bind(session.house.label())
+            .bind(session.traced.map(|place| place.to_string()))
             .execute(&self.pool)
             .await
             .map(drop)
@@ -251,5 +256,7 @@ fn session_of(row: &SqliteRow) -> Result<SessionRow, sqlx::Error> {
         ended: row.try_get::<Option<i64>, _>("ended_us")?.map(|at| timestamp("ended_us", at)).transpose()?,
         ending: ending.map(serde_json::from_str).transpose().map_err(|e| undecodable("ending", e))?,
         house: House::of_label(row.try_get("house")?)?,
+        // One that a later version writes in another way is no reason to lose the session.
+        traced: row.try_get::<Option<&str>, _>("traced")?.and_then(|text| text.parse().ok()),
     })
 }

@@ -35,6 +35,7 @@ impl Browser {
             request_id: "r-1".into(),
             pass: Pass::Demo,
             standing: Standing { drives: true, kills: true },
+            traced: None,
         };
         Self::visit(kit, session, visitor)
     }

@@ -135,14 +135,15 @@ impl UserConnection {
             Ok(let_in) => let_in,
             Err(problem) => return self.turn_away(&greeting.shown, &grant, problem, ctx),
         };
-        if matches!(greeting.shown, Shown::Resume(_)) {
+        let resumed = matches!(greeting.shown, Shown::Resume(_));
+        if resumed {
             self.shared.parts.metrics.session_resumed(Leg::Browser);
         }
         let Greeting { have, viewer, in_next, size, mut role, .. } = greeting;
         if !self.visitor.standing.drives {
             role = Some(ViewerRole::Watcher);
         }
-        let hello = Hello { have, viewer, in_next, size, role };
+        let hello = Hello { have, viewer, in_next, size, role, resumed };
         let (shared, session) = (self.shared.clone(), self.session.clone());
         let who = self.visitor.person.clone();
         let ways = Ways { outgoing: self.outgoing.clone(), parting: self.parting.clone() };

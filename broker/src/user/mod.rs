@@ -24,6 +24,7 @@ use crate::session::Sessions;
 use crate::socket::SocketEnds;
 use crate::supervise::Cause;
 use crate::token::Token;
+use crate::trace::Place;
 use crate::warden::{Standing, Warden};
 use actor::UserConnection;
 use resume::{ProcessId, Resumes};
@@ -73,6 +74,8 @@ pub struct Visitor {
     pub pass: Pass,
     /// What they may do in the terminal.
     pub standing: Standing,
+    /// Where the set-up of its session is traced.
+    pub traced: Option<Place>,
 }
 
 /// The browser terminals: the only way to them. Cheap to clone.
@@ -127,6 +130,7 @@ impl Users {
             kind: Kind::UserConnection,
             id: visitor.request_id.clone(),
             parent: None,
+            traced: visitor.traced,
             mailbox: parts.config.limits.mailbox,
         };
         let shared = self.shared.clone();

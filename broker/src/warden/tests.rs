@@ -55,6 +55,7 @@ impl World {
             request_id: "r-1".into(),
             pass,
             standing,
+            traced: None,
         };
         let mut browser = Browser::visit(&self.kit, session, visitor);
         browser.set_key(name);

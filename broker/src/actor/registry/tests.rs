@@ -12,7 +12,7 @@ fn registry() -> Registry {
 
 fn born(registry: &Registry, id: &str) -> Registered {
     let (kind, parent) = (Kind::SshSession, Some(Kind::SessionSupervisor));
-    registry.enter(Birth { kind, id: id.to_owned(), parent, mailbox: 4 }, Arc::default())
+    registry.enter(Birth { kind, id: id.to_owned(), parent, mailbox: 4, traced: None }, Arc::default())
 }
 
 fn everybody(registry: &Registry) -> Vec<Entry> {

@@ -46,6 +46,9 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("GET /api/v1/sessions/{id}/terminal",     [401, 401, 101, 101, 404, 101, 404]),
     ("GET /api/v1/actors",                     [401, 401, 403, 403, 403, 200, 403]),
     ("GET /api/v1/events",                     [401, 401, 403, 403, 403, 200, 403]),
+    // The log itself is not started in these tests.
+    ("GET /api/v1/log",                        [401, 401, 403, 403, 403, 500, 403]),
+    ("PUT /api/v1/log",                        [401, 401, 403, 403, 403, 400, 403]),
     // The agent proves who it is inside.
     ("GET /agent/v1/link",                     [101, 101, 101, 101, 101, 101, 101]),
     ("GET /",                                  [200, 200, 200, 200, 200, 200, 200]),

@@ -77,6 +77,7 @@ impl Staff {
             login: "pi".into(),
             person: "oper".into(),
             house: House::Keeper,
+            traced: None,
             ..session_row(SESSION, 1_800_000_000)
         };
         store.session_started(&row).await.unwrap();

@@ -11,7 +11,9 @@ use moorline_wire::term::frame::Step;
 use tracing::{info, warn};
 
 use super::SshSession;
+use super::traced::Traced;
 use crate::clock::{self, now, wall};
+use crate::metrics::Leg;
 use crate::problem::Problem;
 use crate::session::Keeping;
 use crate::session::house::News;
@@ -19,6 +21,7 @@ use crate::session::ready::{Ready, ready_again};
 use crate::session::settings;
 use crate::session::state::{Input, Shell};
 use crate::store::House as Housed;
+use crate::trace::Trace;
 
 /// What a write to the store waits before it is tried again.
 const STORE_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -58,6 +61,9 @@ impl SshSession {
             let epoch = self.epoch.next();
             self.house.take(&self.wish.session, epoch, create);
         } else {
+            if self.last_step != "shell" {
+                self.traced.plain();
+            }
             self.state.handle(now(), Input::Housed(Shell::Plain));
             self.house.become_ours(settings::host(&self.parts.config), self.wish.size, now());
             self.write_house(Housed::Plain, ctx);
@@ -133,21 +139,31 @@ impl SshSession {
         let opening = async move {
             clock::pause_for(part_of(wait)).await;
             parts.devices.arrival(&wish.device).await;
-            ready_again(&parts, &wish, shell).await
+            let trace = Trace::resume(Leg::Keeper);
+            trace.points_at(wish.traced.as_ref());
+            trace.is_of(&wish.session);
+            let step = trace.step("stream");
+            (ready_again(&parts, &wish, shell).await, Traced::going_on(trace, step))
         };
-        let opened = opening.into_actor(self).map(|ready, session, ctx| session.reopened(ready, ctx));
+        let opened = opening
+            .into_actor(self)
+            .map(|(ready, traced), session, ctx| session.reopened(ready, traced, ctx));
         self.reopening = Some(ctx.spawn(opened));
     }
 
-    fn reopened(&mut self, ready: Result<Ready, Problem>, ctx: &mut Context<Self>) {
-        self.reopening = None;
+    fn reopened(&mut self, ready: Result<Ready, Problem>, traced: Traced, ctx: &mut Context<Self>) {
+        (self.reopening, self.traced) = (None, traced);
         let input = match ready {
             Ok(ready) => {
                 self.connect(ready, ctx);
                 Input::Reopened
             }
-            Err(problem) if problem.code == Code::GONE => Input::Absent,
+            Err(problem) if problem.code == Code::GONE => {
+                self.traced.failed(problem.code);
+                Input::Absent
+            }
             Err(problem) => {
+                self.traced.failed(problem.code);
                 info!(session = %self.wish.session, cause = problem.chain(), "device is not reached");
                 Input::Failed(problem.ending())
             }

@@ -20,7 +20,7 @@ use crate::metrics::{Direction, Left, Wait};
 use crate::pipe::{self, Refused, pipe};
 use crate::session::SessionView;
 use crate::session::parting::Parting;
-use crate::session::state::Input;
+use crate::session::state::{Input, Phase};
 use crate::socket::Outgoing;
 
 /// Frames of one viewer that wait for the session: few, so that a flood stops at the socket.
@@ -123,6 +123,9 @@ impl SshSession {
             };
             match (self.house.poll_transmit(now(), id), viewer.closing) {
                 (Some(frame), _) => {
+                    if self.traced.is_on() && self.state.phase() == Phase::Live && shows(&frame) {
+                        self.traced.over();
+                    }
                     viewer.ack.sent(now(), &frame);
                     room.send(outgoing(frame));
                 }
@@ -172,7 +175,19 @@ impl SshSession {
             }
             self.house.left(now(), id);
             self.state.handle(now(), Input::Viewers(self.viewers.len()));
+            if self.viewers.is_empty() && self.state.phase() == Phase::Live {
+                // Nobody waits for a first byte any more.
+                self.traced.over();
+            }
         }
+    }
+}
+
+/// Whether a person sees something of it.
+fn shows(frame: &HostFrame) -> bool {
+    match frame {
+        HostFrame::Out { bytes, .. } | HostFrame::Snap { bytes, .. } => !bytes.is_empty(),
+        HostFrame::InAck { .. } | HostFrame::Pong { .. } | HostFrame::Control(_) => false,
     }
 }
 
@@ -218,6 +233,8 @@ pub struct Hello {
     pub size: Size,
     /// What it wants to be; the driver if it does not say.
     pub role: Option<ViewerRole>,
+    /// Whether it was attached before.
+    pub resumed: bool,
 }
 
 impl Handler<Join> for SshSession {
@@ -232,6 +249,7 @@ impl Handler<Join> for SshSession {
         if let Some(gap) = self.gap_of(&hello.viewer) {
             self.parts.metrics.gap(gap);
         }
+        self.traced.seen();
         let reading = ctx.add_stream(frames_of(id, frames));
         let viewer = Viewer {
             who: who.clone(),

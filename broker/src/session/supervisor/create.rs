@@ -10,7 +10,7 @@ use tracing::info;
 use super::SessionSupervisor;
 use crate::clock::wall;
 use crate::problem::Problem;
-use crate::session::actor::Begin;
+use crate::session::actor::{Begin, Fresh};
 use crate::session::ready::{Wish, ready};
 use crate::session::{Keeping, NewSession, SessionParts, SessionState, SessionView};
 use crate::store::{DeviceRow, House, SessionRow};
@@ -32,6 +32,7 @@ impl Handler<Create> for SessionSupervisor {
     fn handle(&mut self, Create(new): Create, _: &mut Self::Context) -> Self::Result {
         let parts = self.parts.clone();
         let asked = async move {
+            let _authorize = new.trace.step("authorize");
             let device = wanted_device(&parts, &new).await?;
             Ok((new, device))
         };
@@ -79,6 +80,8 @@ impl SessionSupervisor {
                 return Box::pin(std::future::ready(Err(problem)).into_actor(self));
             }
         };
+        let trace = new.trace.clone();
+        trace.is_of(&id);
         let view = first_view(&id, &new, &device);
         let row = row_of(&view);
         let wish = Wish {
@@ -88,19 +91,25 @@ impl SessionSupervisor {
             person: new.person,
             size: new.size,
             command: new.command,
+            traced: view.traced,
         };
         let (view, receiver) = watch::channel(view);
         self.enter(wish.clone(), receiver);
         let parts = self.parts.clone();
         let getting_ready = async move {
+            let store = trace.step("store");
             parts.store.session_started(&row).await?;
-            Ok::<_, Problem>(ready(&parts, &wish, device.host_keys).await)
+            drop(store);
+            let step = trace.step("stream");
+            let ready = ready(&parts, &wish, device.host_keys).await;
+            Ok::<_, Problem>(ready.map(|ready| Fresh { ready, trace, step }))
         };
         Box::pin(getting_ready.into_actor(self).map(move |ready, supervisor, ctx| match ready {
-            Ok(Ok(ready)) => {
-                info!(session = %id, device = %view.borrow().device, "session begins");
-                let place = ready.opened.place.clone();
-                supervisor.start(&id, view, Begin::Fresh(Box::new(ready)), place, ctx);
+            Ok(Ok(fresh)) => {
+                let trace_id = fresh.trace.place().trace_id();
+                info!(session = %id, device = %view.borrow().device, trace_id, "session begins");
+                let place = fresh.ready.opened.place.clone();
+                supervisor.start(&id, view, Begin::Fresh(Box::new(fresh)), place, ctx);
                 supervisor.parts.metrics.session_started();
                 Ok(id)
             }
@@ -144,6 +153,7 @@ fn first_view(id: &SessionId, new: &NewSession, device: &DeviceRow) -> SessionVi
         viewers: 0,
         steps: Vec::new(),
         keeping: Keeping::Unknown,
+        traced: Some(*new.trace.place()),
     }
 }
 
@@ -159,5 +169,6 @@ fn row_of(view: &SessionView) -> SessionRow {
         ended: None,
         ending: None,
         house: House::Unknown,
+        traced: view.traced,
     }
 }

@@ -148,6 +148,7 @@ fn wish_of(row: &SessionRow) -> Wish {
         person: row.person.clone(),
         size: SIZE,
         command: row.command.clone(),
+        traced: row.traced,
     }
 }
 
@@ -166,6 +167,7 @@ fn view_of(row: &SessionRow) -> SessionView {
         viewers: 0,
         steps: Vec::new(),
         keeping: keeping_of(row.house),
+        traced: row.traced,
     }
 }
 
