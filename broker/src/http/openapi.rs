@@ -3,7 +3,9 @@
 use actix_web::web::Json;
 use utoipa::OpenApi;
 
-use super::{actors, audit, devices, events, grants, login, me, people, probe, sessions, sockets, tokens};
+use super::{
+    actors, audit, devices, events, grants, login, me, people, probe, session_list, sessions, sockets, tokens,
+};
 
 /// Every route but the pages; a test compares it with the route table.
 #[derive(OpenApi)]
@@ -40,7 +42,7 @@ use super::{actors, audit, devices, events, grants, login, me, people, probe, se
         devices::show,
         devices::change,
         devices::forget,
-        sessions::list,
+        session_list::list,
         sessions::create,
         sessions::kill_many,
         sessions::show,
