@@ -45,6 +45,36 @@ for (const colorScheme of THEMES) {
       await clean(tab, 'the question');
     });
 
+    test(`axe finds nothing on the pages of the sessions and the actors, ${name}`, async (stage) => {
+      const window = await stage.window(options);
+      const sessions = await window.open('/sessions');
+      await sessions.says(/No session is running/);
+      await clean(sessions, 'no session');
+      const terminal = await (await window.open(`/d/${stage.world.device('kiosk').id}`)).shell();
+      await sessions.page.bringToFront();
+      await sessions.says(/In use/);
+      await clean(sessions, 'a running session');
+      const actors = await window.open('/actors');
+      await actors.says(/SSH session /);
+      await clean(actors, 'the tree');
+      await actors.page.getByRole('treegrid').focus();
+      await actors.page.keyboard.press('End');
+      await clean(actors, 'the tree with the keyboard in it');
+      await actors.page.getByRole('searchbox', { name: 'Search' }).fill('nothing at all');
+      await actors.says(/No actor matches/);
+      await clean(actors, 'no match');
+      await sessions.page.bringToFront();
+      await sessions.page.getByRole('button', { name: /^End:/ }).click();
+      await sessions.says(/End this session\?/);
+      await clean(sessions, 'the question');
+      await sessions.page.getByRole('textbox', { name: /Reason/ }).fill('maintenance');
+      await sessions.page.getByRole('button', { name: 'End it' }).click();
+      await terminal.is('ended');
+      await sessions.page.getByRole('button', { name: 'Ended' }).click();
+      await sessions.says(/demo ended this session: maintenance/);
+      await clean(sessions, 'the ended ones');
+    });
+
     test(`axe finds nothing on the terminal page in any of its states, ${name}`, async (stage) => {
       const window = await stage.window(options);
       window.expect(/404/);

@@ -45,6 +45,48 @@ export interface SessionInfo {
   command: string | null;
 }
 
+/** A page of sessions that are over, the last one that ended first. */
+export interface EndedPage {
+  sessions: SessionInfo[];
+  /** Where it goes on; null: that was all. */
+  next: string | null;
+}
+
+/** A supervised actor of the broker. */
+export interface ActorInfo {
+  kind: string;
+  /** What names it among its kind, also after it was started anew. */
+  id: string;
+  /** Counts every start of any actor: a restarted one has another. */
+  number: number;
+  parent: { kind: string; id: string } | null;
+  state: string;
+  healthy: boolean;
+  mailbox: { depth: number; high: number; capacity: number };
+  /** Within the time in which restarts are counted. */
+  restarts: number;
+  last_failure: { at: string; cause: string } | null;
+  uptime_seconds: number;
+}
+
+export interface ActorTotals {
+  kind: string;
+  alive: number;
+  unhealthy: number;
+  restarts: number;
+  mailbox_depth: number;
+  mailbox_high: number;
+}
+
+export interface ActorAnswer {
+  /** When, by the broker's clock. */
+  at: string;
+  actors: ActorInfo[];
+  totals: ActorTotals[];
+  /** Where the list goes on; null: that was all. */
+  next: number | null;
+}
+
 export interface Opened {
   id: string;
   ticket: string;
@@ -175,8 +217,34 @@ export const api = {
     ask<{ sessions: SessionInfo[] }>("GET", "sessions?state=live").then(
       (answer) => answer.sessions,
     ),
-  endSession: (id: string) => ask<{ killed: boolean }>("DELETE", `sessions/${id}`),
+  endedSessions: (q: string, limit: number, after: string | null) =>
+    ask<EndedPage>("GET", `sessions?${queryOf({ state: "ended", q, limit: `${limit}`, after })}`),
+  /** `false`: it was over already. */
+  endSession: (id: string, reason = "") =>
+    ask<{ killed: boolean }>("DELETE", `sessions/${id}?${queryOf({ reason })}`),
+  actors: allActors,
 };
+
+/** So many actors are asked for at once: more would hold up the page while they are read. */
+const ACTORS_AT_ONCE = 5000;
+
+async function allActors(): Promise<Omit<ActorAnswer, "next">> {
+  const actors: ActorInfo[] = [];
+  let after: number | null = null;
+  for (;;) {
+    const place: string = after === null ? "" : `&after=${after}`;
+    const page: ActorAnswer = await ask("GET", `actors?limit=${ACTORS_AT_ONCE}${place}`);
+    actors.push(...page.actors);
+    if (page.next === null) return { at: page.at, actors, totals: page.totals };
+    after = page.next;
+  }
+}
+
+/** What is not empty, as a query. */
+function queryOf(values: Record<string, string | null>): URLSearchParams {
+  const given = Object.entries(values).flatMap(([name, value]) => (value ? [[name, value]] : []));
+  return new URLSearchParams(given);
+}
 
 /** Where a session's terminal is spoken with. */
 export function terminalUrl(session: string): string {

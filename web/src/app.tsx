@@ -1,3 +1,4 @@
+import { Later } from "./components/later";
 import { AccountPage } from "./pages/account";
 import { AuditPage } from "./pages/audit";
 import { DevicesPage } from "./pages/devices";
@@ -9,7 +10,12 @@ import { PeoplePage } from "./pages/people";
 import { TerminalPage } from "./pages/terminal";
 import { WelcomePage } from "./pages/welcome";
 import { mustLogIn } from "./state/account";
-import { route, visit } from "./state/router";
+import { route, toldInAddress, visit } from "./state/router";
+
+const sessionsPage = () => import("./pages/sessions").then((loaded) => loaded.SessionsPage);
+const actorsPage = () => import("./pages/actors").then((loaded) => loaded.ActorsPage);
+
+const watches = () => toldInAddress("role") === "watcher";
 
 /** Which page the address shows. A visit is a page of its own: going to the same address opens it anew. */
 export function App() {
@@ -29,10 +35,14 @@ export function App() {
       return <GrantsPage key={visit.value} />;
     case "audit":
       return <AuditPage key={visit.value} />;
+    case "sessions":
+      return <Later key={visit.value} load={sessionsPage} />;
+    case "actors":
+      return <Later key={visit.value} load={actorsPage} />;
     case "open":
       return <TerminalPage key={visit.value} target={{ device: at.device }} />;
     case "session":
-      return <TerminalPage key={visit.value} target={{ session: at.session }} />;
+      return <TerminalPage key={visit.value} target={{ session: at.session, watch: watches() }} />;
     case "nowhere":
       return <NowherePage />;
   }

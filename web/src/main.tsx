@@ -2,6 +2,7 @@
 // `state/` (what is known), `terminal/` (xterm.js and its shields), `link/` (the protocol).
 
 import "./styles/base.css";
+import "./styles/list.css";
 import "./styles/admin.css";
 import "./styles/devices.css";
 import "./styles/terminal.css";

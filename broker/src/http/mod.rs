@@ -6,8 +6,8 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `sessions`, `actors`, `events`,
-//!   `log`, `sockets`, `assets`, `openapi`: the handlers
+//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `session_list`, `sessions`,
+//!   `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ mod peer;
 mod people;
 mod probe;
 mod route;
+mod session_list;
 mod sessions;
 mod sockets;
 #[cfg(test)]
@@ -102,7 +103,7 @@ fn routes(r: &mut Routes) {
         .patch(OnDevice(Act::Manage), devices::change)
         .delete(OnDevice(Act::Manage), devices::forget);
     r.at("/api/v1/sessions")
-        .get(Person, sessions::list)
+        .get(Person, session_list::list)
         .post(Person, sessions::create)
         .delete(Person, sessions::kill_many);
     r.at("/api/v1/sessions/{id}")
@@ -130,8 +131,19 @@ fn routes(r: &mut Routes) {
 }
 
 /// Addresses that show the page of the web build; what stands on it, it asks the API for.
-const PAGES: [&str; 9] =
-    ["/", "/devices", "/account", "/people", "/grants", "/audit", "/welcome", "/s/{id}", "/d/{id}"];
+const PAGES: [&str; 11] = [
+    "/",
+    "/devices",
+    "/sessions",
+    "/actors",
+    "/account",
+    "/people",
+    "/grants",
+    "/audit",
+    "/welcome",
+    "/s/{id}",
+    "/d/{id}",
+];
 
 /// How long a peer may take to close after we did. It owes us nothing any more.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -4,7 +4,8 @@ use actix_web::web::Json;
 use utoipa::OpenApi;
 
 use super::{
-    actors, audit, devices, events, grants, log, login, me, people, probe, sessions, sockets, tokens,
+    actors, audit, devices, events, grants, log, login, me, people, probe, session_list, sessions, sockets,
+    tokens,
 };
 
 /// Every route but the pages; a test compares it with the route table.
@@ -42,7 +43,7 @@ use super::{
         devices::show,
         devices::change,
         devices::forget,
-        sessions::list,
+        session_list::list,
         sessions::create,
         sessions::kill_many,
         sessions::show,

@@ -1,6 +1,4 @@
-//! Sessions: create, list, show, attach again, kill.
-
-use std::collections::HashSet;
+//! Sessions: create, show, attach again, kill. How they are listed stands in `session_list`.
 
 use actix_web::http::header;
 use actix_web::web::{Data, Json};
@@ -20,12 +18,9 @@ use crate::access::{Right, is_login};
 use crate::metrics::KilledBy;
 use crate::problem::Problem;
 use crate::session::{Keeping, NewSession, SessionState, SessionView, StepTime};
-use crate::store::{House, SessionFilter, SessionRow, SessionsOf};
+use crate::store::{House, SessionRow};
 use crate::trace::{Place, Trace};
-use crate::warden::{Facts, kind_of};
-
-/// A list is not longer than this: beyond it, nobody reads.
-const LISTED_MAX: u32 = 500;
+use crate::warden::kind_of;
 
 /// What a terminal may be large: `u16` on the wire, and an emulator keeps every cell.
 const SIDE_MAX: u16 = 1000;
@@ -80,34 +75,6 @@ pub(super) struct StepBody {
     #[schema(value_type = String)]
     step: Step,
     ms: u32,
-}
-
-/// Sessions, the newest first.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct SessionList {
-    sessions: Vec<Session>,
-}
-
-/// Which sessions.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    /// `live` (not over), `ended` or `all`.
-    #[serde(default)]
-    #[param(inline)]
-    state: Wanted,
-    /// Of one device only.
-    #[param(value_type = Option<String>)]
-    device: Option<DeviceId>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Wanted {
-    Live,
-    Ended,
-    #[default]
-    All,
 }
 
 /// Which shell is wanted.
@@ -171,38 +138,6 @@ pub(super) struct Killed {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct KilledMany {
     killed: usize,
-}
-
-/// Sessions, the newest first.
-#[utoipa::path(get, path = "/api/v1/sessions", params(ListQuery),
-    responses((status = 200, body = SessionList), (status = 400, body = ErrorBody)))]
-pub(super) async fn list(
-    parts: Data<Parts>,
-    person: Person,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<SessionList>, Problem> {
-    let theirs = parts.warden.view(&person.caller.subject).await?;
-    // What the actors know is told by them, also of those that have just ended and whose ending is
-    // only being written down; the rest by the store.
-    let views = parts.sessions.known().await;
-    let told: HashSet<SessionId> = views.iter().map(|view| view.id.clone()).collect();
-    let seen = |facts: Facts| theirs.has(Right::See, &facts);
-    let wanted = |view: &SessionView| {
-        let of_device = query.device.as_ref().is_none_or(|device| *device == view.device);
-        let ended = view.state == SessionState::Ended;
-        of_device && (query.state == Wanted::All || ended == (query.state == Wanted::Ended))
-    };
-    let views = views.into_iter().filter(|view| wanted(view) && seen(view.into()));
-    let mut sessions: Vec<Session> = views.map(of_view).collect();
-    if query.state != Wanted::Live {
-        let state = if query.state == Wanted::Ended { SessionsOf::Ended } else { SessionsOf::All };
-        let filter = SessionFilter { state, device: query.device.clone(), count_max: LISTED_MAX };
-        let rows = parts.store.sessions(filter).await?;
-        let rows = rows.into_iter().filter(|row| !told.contains(&row.id) && seen(row.into()));
-        sessions.extend(rows.map(of_row));
-    }
-    sessions.sort_by(|a, b| (&b.started, &a.id).cmp(&(&a.started, &b.id)));
-    Ok(Json(SessionList { sessions }))
 }
 
 /// Opens a session; its set-up goes on while the terminal attaches.
@@ -399,7 +334,7 @@ fn readable(reason: Option<&str>) -> Result<Option<&str>, Problem> {
     Ok(reason)
 }
 
-fn of_view(view: SessionView) -> Session {
+pub(super) fn of_view(view: SessionView) -> Session {
     Session {
         id: view.id.into(),
         device: view.device.into(),
@@ -422,7 +357,7 @@ fn of_view(view: SessionView) -> Session {
     }
 }
 
-fn of_row(row: SessionRow) -> Session {
+pub(super) fn of_row(row: SessionRow) -> Session {
     Session {
         id: row.id.into(),
         device: row.device.into(),

@@ -276,7 +276,7 @@ async fn the_demo_knows_one_administrator_and_begins_without_devices_and_session
     assert_eq!(broker.get("/api/v1/devices").await.json(), json!({ "devices": [] }));
     for query in ["", "?state=live", "?state=ended", "?state=all", "?device=d-aaaaaaaaaaaaaaaa"] {
         let list = broker.get(&format!("/api/v1/sessions{query}")).await;
-        assert_eq!(list.json(), json!({ "sessions": [] }), "{query}");
+        assert_eq!(list.json(), json!({ "sessions": [], "next": null }), "{query}");
     }
 }
 
@@ -316,6 +316,33 @@ async fn sessions_of_a_former_process_are_listed_as_ended_by_the_restart() {
         json!({ "killed": false })
     );
     broker.send("POST", &format!("/api/v1/sessions/{left}/tickets"), &[], "").await.refuses(Code::GONE);
+}
+
+#[actix_web::test]
+async fn ended_sessions_are_told_in_pages_and_found_by_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Broker::config(&folder);
+    let store = Store::open(&config.data_dir.join(FILE), &Timing::default(), Metrics::new()).await.unwrap();
+    let ids: Vec<String> = ["a", "b", "c"].map(|letter| format!("s-{}", letter.repeat(26))).to_vec();
+    for (id, at) in ids.iter().zip([7, 8, 8]) {
+        store.session_started(&session_row(id, at)).await.unwrap();
+        let ended = jiff::Timestamp::from_second(at + 1).unwrap();
+        let ending = Ending::killed("anna", Some(&format!("tea at {at}")));
+        store.session_ended(&id.parse().unwrap(), &ending, ended).await.unwrap();
+    }
+    let broker = Broker { app: App::start(Arc::new(config)).await.unwrap(), folder };
+    let told = async |query: &str| {
+        let list = broker.get(&format!("/api/v1/sessions?state=ended{query}")).await.json();
+        let sessions = list["sessions"].as_array().unwrap().iter();
+        let ids: Vec<String> = sessions.map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+        (ids, list["next"].as_str().map(str::to_owned))
+    };
+    let (first, next) = told("&limit=2").await;
+    assert_eq!(first, [ids[2].clone(), ids[1].clone()]);
+    assert_eq!(told(&format!("&limit=2&after={}", next.unwrap())).await, (vec![ids[0].clone()], None));
+    assert_eq!(told("&limit=3").await.1, None, "a page that is just full is the last one");
+    assert_eq!(told("&q=ANNA+7").await, (vec![ids[0].clone()], None));
+    assert_eq!(told("&q=bert").await, (vec![], None));
 }
 
 #[actix_web::test]

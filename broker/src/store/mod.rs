@@ -31,7 +31,7 @@ pub use device::{DeviceRow, DeviceSeen};
 pub use grant::GrantRow;
 pub use login::{LoginRow, TokenRow};
 pub use person::{Invited, PersonRow, PersonState};
-pub use session::{House, SessionFilter, SessionRow, SessionsOf};
+pub use session::{EndedAt, House, SessionFilter, SessionRow, SessionsOf};
 
 /// The file of the store inside `data_dir`.
 pub const FILE: &str = "moorline.db";

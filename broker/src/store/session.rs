@@ -1,8 +1,8 @@
 //! Sessions and their endings.
 
 use moorline_wire::{DeviceId, Ending, SessionId};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{Store, micros, timestamp, undecodable};
 use crate::problem::Problem;
@@ -74,14 +74,27 @@ pub enum SessionsOf {
 }
 
 /// Which sessions are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SessionFilter {
     /// By how they are.
     pub state: SessionsOf,
     /// Of one device only.
     pub device: Option<DeviceId>,
-    /// At most so many, the newest first.
+    /// Those in which each of these words stands somewhere, in lower case.
+    pub words: Vec<String>,
+    /// Of the ended ones, those that come after this place.
+    pub after: Option<EndedAt>,
+    /// At most so many.
     pub count_max: u32,
+}
+
+/// A place in the list of the ended sessions, which begins with the last one that ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndedAt {
+    /// When the session at this place ended, in microseconds since 1970: as exact as the store.
+    pub ended_us: i64,
+    /// Which session it is.
+    pub id: SessionId,
 }
 
 impl Store {
@@ -193,24 +206,29 @@ impl Store {
         self.measured("session", call).await
     }
 
-    /// Sessions, the newest first.
+    /// Sessions: the last begun first, or, of those that are over, the last ended first.
     pub async fn sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRow>, Problem> {
-        let sql = match filter.state {
-            SessionsOf::All => {
-                "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1)
-                 ORDER BY started_us DESC, id LIMIT $2"
-            }
-            SessionsOf::Ended => {
-                "SELECT * FROM sessions WHERE ($1 IS NULL OR device = $1) AND ended_us IS NOT NULL
-                 ORDER BY started_us DESC, id LIMIT $2"
-            }
-        };
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT * FROM sessions WHERE TRUE");
+        if let Some(device) = filter.device {
+            sql.push(" AND device = ").push_bind(String::from(device));
+        }
+        if filter.state == SessionsOf::Ended {
+            sql.push(" AND ended_us IS NOT NULL");
+        }
+        if let Some(after) = filter.after {
+            sql.push(" AND (ended_us, id) < (").push_bind(after.ended_us);
+            sql.push(", ").push_bind(String::from(after.id)).push(")");
+        }
+        for word in filter.words {
+            sql.push(" AND instr(").push(TEXT_OF_ROW).push(", ").push_bind(word).push(") > 0");
+        }
+        sql.push(match filter.state {
+            SessionsOf::All => " ORDER BY started_us DESC, id",
+            SessionsOf::Ended => " ORDER BY ended_us DESC, id DESC",
+        });
+        sql.push(" LIMIT ").push_bind(filter.count_max);
         let call = async {
-            let rows = sqlx::query(sql)
-                .bind(filter.device.as_ref().map(DeviceId::as_str))
-                .bind(filter.count_max)
-                .fetch_all(&self.pool)
-                .await?;
+            let rows = sql.build().fetch_all(&self.pool).await?;
             rows.iter().map(session_of).collect()
         };
         self.measured("sessions", call).await
@@ -232,6 +250,11 @@ impl Store {
         self.written("end_plain_leftovers", call).await
     }
 }
+
+/// What can be searched for: everything that a person sees of a session.
+const TEXT_OF_ROW: &str = "lower(id || ' ' || device || ' ' || device_name || ' ' || login || ' ' || person || ' ' ||
+    coalesce(command, '') || ' ' || coalesce(ending ->> 'code', '') || ' ' || coalesce(ending ->> 'text', '') || ' ' ||
+    coalesce(ending ->> 'by', ''))";
 
 fn json(ending: &Ending) -> Result<String, sqlx::Error> {
     serde_json::to_string(ending).map_err(|e| sqlx::Error::Encode(e.into()))

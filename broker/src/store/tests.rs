@@ -51,7 +51,7 @@ fn session(letter: char, second: i64) -> SessionRow {
 }
 
 fn all() -> SessionFilter {
-    SessionFilter { state: SessionsOf::All, device: None, count_max: 100 }
+    SessionFilter { count_max: 100, ..SessionFilter::default() }
 }
 
 async fn open(folder: &Path) -> Store {
@@ -194,13 +194,72 @@ async fn sessions_are_found_by_state_and_device() {
     store.session_started(&SessionRow { device: other.clone(), ..session('b', 2) }).await.unwrap();
     store.session_ended(&session_id('a'), &Ending::of(Code::GONE), at(3)).await.unwrap();
     let found = async |state, device| {
-        let rows = store.sessions(SessionFilter { state, device, count_max: 100 }).await.unwrap();
+        let rows = store.sessions(SessionFilter { state, device, ..all() }).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
     assert_eq!(found(SessionsOf::All, None).await, [session_id('b'), session_id('a')]);
     assert_eq!(found(SessionsOf::Ended, None).await, [session_id('a')]);
     assert_eq!(found(SessionsOf::All, Some(other)).await, [session_id('b')]);
     assert_eq!(store.sessions(SessionFilter { count_max: 1, ..all() }).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn ended_sessions_are_told_by_their_end_and_go_on_after_any_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    // The first to begin is the last to end; two end at the same moment; one goes on.
+    for (letter, ended) in [('a', Some(9)), ('b', Some(5)), ('c', Some(5)), ('d', Some(7)), ('e', None)] {
+        store.session_started(&session(letter, i64::from(u32::from(letter)))).await.unwrap();
+        if let Some(second) = ended {
+            store.session_ended(&session_id(letter), &Ending::of(Code::GONE), at(second)).await.unwrap();
+        }
+    }
+    let mut after = None;
+    let mut told = Vec::new();
+    loop {
+        let filter = SessionFilter { state: SessionsOf::Ended, after, count_max: 1, ..all() };
+        let rows = store.sessions(filter).await.unwrap();
+        let Some(row) = rows.into_iter().next() else { break };
+        after = Some(EndedAt { ended_us: micros(row.ended.unwrap()), id: row.id.clone() });
+        told.push(row.id);
+    }
+    assert_eq!(told, ['a', 'd', 'c', 'b'].map(session_id));
+}
+
+#[tokio::test]
+async fn sessions_are_found_by_words_that_stand_anywhere_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.session_started(&session('a', 1)).await.unwrap();
+    let other = SessionRow { device_name: "Router_7".into(), command: None, ..session('b', 2) };
+    store.session_started(&SessionRow { person: "anna".into(), ..other }).await.unwrap();
+    store.session_ended(&session_id('b'), &Ending::killed("bert", Some("Tea 100%")), at(3)).await.unwrap();
+    let found = async |words: &[&str]| {
+        let words = words.iter().map(|&word| word.to_owned()).collect();
+        ids(store.sessions(SessionFilter { words, ..all() }).await.unwrap())
+    };
+    let (a, b) = (session_id('a'), session_id('b'));
+    assert_eq!(found(&[]).await, [b.clone(), a.clone()]);
+    for words in [&["anna", "router_7"][..], &["bert"], &["tea"], &["100%"], &["killed"], &[b.as_str()]] {
+        assert_eq!(found(words).await, std::slice::from_ref(&b), "{words:?}");
+    }
+    assert_eq!(found(&["uname"]).await, [a]);
+    // No character means another one, and the names of the JSON's fields are no text of a session.
+    for words in [&["anna", "pump"][..], &["router%"], &["routers7"], &["\"text"], &["' or ''='"]] {
+        assert_eq!(found(words).await, [], "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_ended_sessions_is_read_from_its_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let plan = "EXPLAIN QUERY PLAN SELECT * FROM sessions WHERE TRUE AND ended_us IS NOT NULL
+                AND (ended_us, id) < (9, 'x') ORDER BY ended_us DESC, id DESC LIMIT 9";
+    let steps = sqlx::query(plan).fetch_all(&store.pool).await.unwrap();
+    let steps: Vec<String> = steps.iter().map(|step| sqlx::Row::get(step, "detail")).collect();
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    assert!(steps[0].starts_with("SEARCH sessions USING INDEX sessions_by_end"), "{steps:?}");
 }
 
 #[tokio::test]

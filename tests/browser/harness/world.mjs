@@ -40,10 +40,12 @@ export class World {
    * @param browserRelay  put a relay between browser and broker (`world.relay`)
    * @param deviceRelays  put one between each device and the broker (`world.device(name).relay`)
    * @param people  outside demo mode, with an administrator `anna`; `world.ask` is asked as her
+   * @param faults  the broker can be made to fail (`world.panic`)
    * @param filter  of the logs of broker and agents
    */
-  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, people, broker = {}, filter = 'info' } = {}) {
+  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, people, broker = {}, faults = false, filter = 'info' } = {}) {
     const world = new World();
+    world.faults = faults;
     world.dir = mkdtempSync(join(TEMPORARY, 'moorline-browser-'));
     world.filter = filter;
     try {
@@ -78,8 +80,8 @@ export class World {
     return this.devices.get(name);
   }
 
-  start(name, command, args, { quiet = false } = {}) {
-    const program = new Program(name, command, args, { log: this.path(`${name}.log`), cwd: this.dir });
+  start(name, command, args, { quiet = false, env } = {}) {
+    const program = new Program(name, command, args, { log: this.path(`${name}.log`), cwd: this.dir, env });
     this.programs.push(program);
     if (!quiet && !this.logs.some((log) => log.program.name === name)) this.logs.push(new Log(program));
     return program;
@@ -125,7 +127,8 @@ export class World {
 
   /** Starts the broker as before, also again after it ended, and waits until it answers. */
   async runBroker() {
-    this.broker = this.start('broker', binary('moorline-broker'), this.brokerArguments);
+    const env = this.faults ? { MOORLINE_TEST_FAULTS: '1' } : {};
+    this.broker = this.start('broker', binary('moorline-broker'), this.brokerArguments, { env });
     await eventually('the broker to answer', async () => {
       this.broker.assertAlive();
       return (await fetch(`http://127.0.0.1:${this.port}/readyz`)).ok;
@@ -218,6 +221,12 @@ export class World {
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return JSON.parse(text);
+  }
+
+  /** The actor of this session panics. */
+  async panic(session) {
+    const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/test/panic/${session}`, { method: 'POST' });
+    if (!answer.ok) throw new Error(`the session was not made to fail: ${answer.status}`);
   }
 
   /** Ends every session, and waits until the devices have none of their processes left. */

@@ -18,7 +18,7 @@ interface Shown {
 /** The devices, each with what it is, how it is, and the shells that run on it. */
 export function DeviceTable(props: Shown) {
   return (
-    <table class="devices">
+    <table class="list devices">
       <thead>
         <tr>
           <th scope="col">Device</th>

@@ -1,29 +1,37 @@
-import { me } from "../state/account";
-import { addressOf, route } from "../state/router";
+import { administers, me } from "../state/account";
+import { addressOf, type Place, route } from "../state/router";
 import { Link } from "./link";
 
-const OF_ADMINISTRATORS = ["people", "grants", "audit"] as const;
-const WORDS = { people: "People", grants: "Grants", audit: "Audit", account: "Account" } as const;
+const OF_ALL = ["devices", "sessions"] as const;
+const OF_ADMINISTRATORS = ["actors", "people", "grants", "audit"] as const;
+const WORDS: Record<Exclude<Place, "welcome">, string> = {
+  devices: "Devices",
+  sessions: "Sessions",
+  actors: "Actors",
+  people: "People",
+  grants: "Grants",
+  audit: "Audit",
+  account: "Account",
+};
 
-/** The pages beside the devices, as far as they are of use to whoever looks; in demo mode there are none. */
+/** The way between the pages, as far as they are of use to whoever looks; in demo mode nobody has an account. */
 export function Places() {
   const who = me.value;
-  if (who?.mode !== "login") return null;
-  const administers = who.roles.includes("admin");
-  const places = [...(administers ? OF_ADMINISTRATORS : []), "account" as const];
+  const demo = who?.mode === "demo";
+  const ofAdministrators = demo ? (["actors"] as const) : OF_ADMINISTRATORS;
+  const places = [
+    ...OF_ALL,
+    ...(administers.value ? ofAdministrators : []),
+    ...(who?.mode === "login" ? (["account"] as const) : []),
+  ];
   return (
     <nav class="places" aria-label="Pages">
-      <Link
-        to={addressOf.devices()}
-        class={route.value.page === "devices" ? "place here" : "place"}
-      >
-        Devices
-      </Link>
       {places.map((place) => (
         <Link
           key={place}
           to={addressOf.place(place)}
           class={route.value.page === place ? "place here" : "place"}
+          current={route.value.page === place}
         >
           {WORDS[place]}
         </Link>

@@ -1,18 +1,8 @@
 import type { SessionInfo } from "../api";
 import { addressOf } from "../state/router";
+import { isAlone, STATE_WORDS } from "../state/session-words";
 import { span } from "../state/time";
 import { Link } from "./link";
-
-const STATE_WORDS: Record<SessionInfo["state"], string> = {
-  connecting: "being opened",
-  live: "in use",
-  detached: "nobody attached, kept",
-  device_away: "device link lost, kept",
-  adrift: "kept on the device, not reachable now",
-  ended: "over",
-};
-
-const isAlone = ({ state }: SessionInfo) => state !== "live" && state !== "connecting";
 
 /** The shells that run on one device: take one up again, or end it. */
 export function ShellList(props: {

@@ -1,11 +1,13 @@
 // Who is logged in at this page, and that somebody has to log in first.
 
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 import { api, type Me, onRefusal } from "../api";
 
 /** Null: not known yet. */
 export const me = signal<Me | null>(null);
+/** Whether this person may see and do what administrators may. */
+export const administers = computed(() => me.value?.roles.includes("admin") ?? false);
 /** Why somebody has to log in before anything else is shown; null: nobody has to. */
 export const mustLogIn = signal<string | null>(null);
 

@@ -7,7 +7,7 @@ test("each address shows its page", () => {
   assert.deepEqual(routeOf("/"), { page: "home" });
   assert.deepEqual(routeOf("/devices"), { page: "devices" });
   assert.deepEqual(routeOf("/devices/"), { page: "devices" });
-  for (const page of ["account", "people", "grants", "audit", "welcome"]) {
+  for (const page of ["sessions", "actors", "account", "people", "grants", "audit", "welcome"]) {
     assert.deepEqual(routeOf(`/${page}`), { page });
     assert.deepEqual(routeOf(`/${page}/x`), { page: "nowhere" });
   }
@@ -16,7 +16,16 @@ test("each address shows its page", () => {
 });
 
 test("an address of no page says so", () => {
-  for (const path of ["/d", "/s/a/b", "/devices/x", "/s/../x", "/s/%2e%2e", "/x", "/d/a b"]) {
+  for (const path of [
+    "/d",
+    "/s/a/b",
+    "/devices/x",
+    "/actors/x",
+    "/s/../x",
+    "/s/%2e%2e",
+    "/x",
+    "/d/a b",
+  ]) {
     assert.deepEqual(routeOf(path), { page: "nowhere" }, path);
   }
 });

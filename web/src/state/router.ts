@@ -5,6 +5,8 @@ import { computed, signal } from "@preact/signals";
 export type Route =
   | { page: "home" }
   | { page: "devices" }
+  | { page: "sessions" }
+  | { page: "actors" }
   /** What is one's own: logins, tokens, the password. */
   | { page: "account" }
   | { page: "people" }
@@ -23,7 +25,6 @@ export function routeOf(path: string): Route {
   const parts = path.split("/").filter((part) => part !== "");
   const [first, second] = parts;
   if (first === undefined) return { page: "home" };
-  if (first === "devices" && parts.length === 1) return { page: "devices" };
   if (parts.length === 1 && isPlace(first)) return { page: first };
   if (parts.length === 2 && second !== undefined && /^[a-z0-9-]+$/.test(second)) {
     if (first === "d") return { page: "open", device: second };
@@ -32,19 +33,53 @@ export function routeOf(path: string): Route {
   return { page: "nowhere" };
 }
 
-const PLACES = ["account", "people", "grants", "audit", "welcome"] as const;
+const PLACES = [
+  "devices",
+  "sessions",
+  "actors",
+  "account",
+  "people",
+  "grants",
+  "audit",
+  "welcome",
+] as const;
 
-function isPlace(name: string): name is (typeof PLACES)[number] {
+/** A page of which there is one. */
+export type Place = (typeof PLACES)[number];
+
+function isPlace(name: string): name is Place {
   return PLACES.some((place) => place === name);
 }
 
-/** The address of a route, with the query kept (`?renderer=` stays across pages). */
+/** The address of a route, with `?renderer=` kept across pages and what the page itself is told. */
 export const addressOf = {
-  devices: () => `/devices${location.search}`,
-  place: (page: "account" | "people" | "grants" | "audit") => `/${page}${location.search}`,
-  open: (device: string) => `/d/${device}${location.search}`,
-  session: (session: string) => `/s/${session}${location.search}`,
+  devices: () => address("/devices"),
+  place: (page: Exclude<Place, "welcome">) => address(`/${page}`),
+  sessions: (q = "") => address("/sessions", { q }),
+  open: (device: string) => address(`/d/${device}`),
+  session: (session: string) => address(`/s/${session}`),
+  /** To look on: whoever types there goes on typing. */
+  watch: (session: string) => address(`/s/${session}`, { role: "watcher" }),
 };
+
+function address(path: string, told: Record<string, string> = {}): string {
+  const query = new URLSearchParams();
+  const renderer = new URLSearchParams(location.search).get("renderer");
+  for (const [name, value] of Object.entries({ renderer, ...told })) {
+    if (value) query.set(name, value);
+  }
+  return query.size > 0 ? `${path}?${query}` : path;
+}
+
+/** What the address tells its page under this name; empty when nothing. */
+export function toldInAddress(name: string): string {
+  return new URLSearchParams(location.search).get(name) ?? "";
+}
+
+/** Writes what the page was told into its address, so that a reload shows the same. */
+export function tellInAddress(told: Record<string, string>): void {
+  rename(address(location.pathname, told));
+}
 
 const path = signal("/");
 

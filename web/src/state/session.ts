@@ -10,6 +10,7 @@ import {
   type LinkEvents,
   type LinkStatus,
   openTerminalLink,
+  type Role,
   type TerminalLink,
 } from "../link";
 import { lostLogin, me } from "./account";
@@ -27,8 +28,8 @@ export interface Screen {
   inert: boolean;
 }
 
-/** A new session on a device, or one that exists. */
-export type Target = { device: string } | { session: string };
+/** A new session on a device, or one that exists; of that one may be a watcher only. */
+export type Target = { device: string } | { session: string; watch?: boolean };
 
 /** How far the page is; from `linked` on, `status` tells. */
 export type Stage =
@@ -87,7 +88,7 @@ export class Session {
     void this.askWho();
     try {
       if ("device" in target) await this.openNew(target.device);
-      else await this.openOld(target.session);
+      else await this.openOld(target.session, target.watch ? "watcher" : "driver");
     } catch (error) {
       this.stage.value = { is: "refused", failure: failureFrom(error) };
     }
@@ -120,6 +121,7 @@ export class Session {
   }
 
   takeControl(): void {
+    rename(addressOf.session(this.id)); // who has looked on so far comes back with it after a reload
     this.link?.takeControl();
   }
 
@@ -152,10 +154,10 @@ export class Session {
     if (this.left) return;
     this.startedAt.value = Date.now();
     rename(addressOf.session(id)); // a reload is back in the same shell
-    this.connect(id, ticket);
+    this.connect(id, { ticket });
   }
 
-  private async openOld(id: string): Promise<void> {
+  private async openOld(id: string, role: Role): Promise<void> {
     const session = await api.session(id);
     this.deviceId.value = session.device;
     this.deviceName.value = session.device_name;
@@ -167,17 +169,17 @@ export class Session {
       this.screen.inert = true;
       this.stage.value = { is: "over", session };
     } else if (!this.left) {
-      this.connect(id);
+      this.connect(id, { role });
     }
   }
 
-  private connect(id: string, ticket?: string): void {
+  private connect(id: string, how: { ticket?: string; role?: Role }): void {
     this.id = id;
     this.link = openTerminalLink({
       session: id,
       url: terminalUrl(id),
       size: this.screen.size,
-      ticket,
+      ...how,
       newTicket: () => ticketForLink(id),
       events: this.linkEvents(),
     });

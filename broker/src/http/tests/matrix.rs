@@ -63,6 +63,10 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("HEAD /people",                           [200, 200, 200, 200, 200, 200, 200]),
     ("GET /grants",                            [200, 200, 200, 200, 200, 200, 200]),
     ("HEAD /grants",                           [200, 200, 200, 200, 200, 200, 200]),
+    ("GET /sessions",                          [200, 200, 200, 200, 200, 200, 200]),
+    ("HEAD /sessions",                         [200, 200, 200, 200, 200, 200, 200]),
+    ("GET /actors",                            [200, 200, 200, 200, 200, 200, 200]),
+    ("HEAD /actors",                           [200, 200, 200, 200, 200, 200, 200]),
     ("GET /audit",                             [200, 200, 200, 200, 200, 200, 200]),
     ("HEAD /audit",                            [200, 200, 200, 200, 200, 200, 200]),
     ("GET /s/{id}",                            [200, 200, 200, 200, 200, 200, 200]),
@@ -173,6 +177,38 @@ async fn what_somebody_may_not_see_is_answered_as_what_is_not_there() {
     assert_eq!(names("oper").await, (vec![lab], vec![session]));
     assert_eq!(names("other").await, (vec![yard], vec![]));
     assert_eq!(names("demoted").await, (vec![], vec![]));
+}
+
+#[actix_web::test]
+async fn ended_sessions_that_somebody_may_not_see_take_no_place_on_their_pages() {
+    let staff = Staff::new().await;
+    let id = |letter: u8| format!("s-{}{}", "a".repeat(25), char::from(letter));
+    // Every fifth of those that end one after the other is in the lab, the others in the yard.
+    for (second, letter) in (b'a'..=b'z').enumerate() {
+        let device = if second % 5 == 0 { LAB } else { YARD };
+        let at = jiff::Timestamp::from_second(1_800_000_000 + i64::try_from(second).unwrap()).unwrap();
+        let row = SessionRow { device: device.parse().unwrap(), ..session_row(&id(letter), at.as_second()) };
+        staff.store.session_started(&row).await.unwrap();
+        let ending = Ending::killed("root", Some("tea"));
+        staff.store.session_ended(&row.id, &ending, at).await.unwrap();
+    }
+    let pages = async |name: &str, query: &str| {
+        let (mut told, mut after) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/api/v1/sessions?state=ended&limit=2{query}{after}");
+            let page = staff.asks(name, "GET", &path, json!({})).await.json();
+            let ids = page["sessions"].as_array().unwrap().iter();
+            told.push(ids.map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+            let Some(next) = page["next"].as_str() else { return told };
+            assert!(told.concat().iter().any(|id| next.ends_with(id)), "{name} is told of a place: {next}");
+            after = format!("&after={next}");
+        }
+    };
+    let seen = |letters: &str| letters.bytes().map(id).collect::<Vec<_>>();
+    assert_eq!(pages("walt", "").await, [seen("zu"), seen("pk"), seen("fa")]);
+    assert_eq!(pages("other", "").await.concat(), seen("yxwvtsrqonmljihgedcb"));
+    assert_eq!(pages("demoted", "&q=tea").await, [seen("")]);
+    assert_eq!(pages("root", "&q=tea").await.concat().len(), 26);
 }
 
 #[actix_web::test]

@@ -31,7 +31,14 @@ async fn every_address_of_the_console_is_the_same_page() {
     let broker = Broker::start().await;
     let page = broker.get("/").await;
     assert_eq!((page.status, page.headers["cache-control"].as_str()), (200, "no-store"));
-    for path in ["/devices", "/s/s-aaaaaaaaaaaaaaaaaaaaaaaaaa", "/d/d-aaaaaaaaaaaaaaaa", "/?renderer=dom"] {
+    for path in [
+        "/devices",
+        "/sessions",
+        "/actors",
+        "/s/s-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "/d/d-aaaaaaaaaaaaaaaa",
+        "/?renderer=dom",
+    ] {
         let same = broker.get(path).await;
         assert_eq!((same.status, &same.text), (200, &page.text), "{path}");
     }
