@@ -115,8 +115,7 @@ impl Shell {
         let (gate, inbox) = (Gate::default(), Arc::<Inbox>::default());
         let (events, told) = pipe::pipe(usize::MAX);
         let run = run(stream, plan, gate.clone(), inbox.clone(), events);
-        let shell =
-            Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run.in_current_span())) };
+        let shell = Self { gate, inbox, _task: AbortOnDropHandle::new(tokio::spawn(run.in_current_span())) };
         (shell, Events::new(told))
     }
 
