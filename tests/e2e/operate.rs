@@ -215,7 +215,7 @@ async fn a_broker_that_is_not_ready_says_why(stage: &Stage) -> Result<()> {
 }
 
 async fn a_service_manager_is_told_when_they_are_ready_alive_and_leaving(stage: &Stage) -> Result<()> {
-    for text in ["ssh failed", "agent_stopped", "link", "connect", "session"] {
+    for text in ["ssh failed", "agent_stopped", "link", "connect", "session", "going_away"] {
         stage.announce(text);
     }
     let mut manager = Manager::new(stage, "broker")?;
