@@ -4,7 +4,7 @@ import { LinkFailure, type LinkOptions } from "./face";
 import type { Attached, HostControl, ViewerControl } from "./protocol";
 import { openTerminalLink } from "./socket";
 import type { LinkStatus } from "./status";
-import { FakeBrowser, type FakeSocket, hex, settled } from "./testing";
+import { CLOSING, FakeBrowser, type FakeSocket, hex, settled } from "./testing";
 
 const SIZE = { cols: 80, rows: 24, xpx: 0, ypx: 0 };
 
@@ -126,6 +126,25 @@ test("a first attach goes from hello over the steps to live", async () => {
   assert.equal(page.status.input, "on");
   assert.equal(page.browser.stored.get("moorline.resume.s-1"), "r1");
   assert.equal(page.browser.stored.get("moorline.viewer.s-1"), hello.viewer);
+});
+
+test("nothing is given to a socket that the broker is closing, and it goes out over the next one", async () => {
+  const page = new Page();
+  await page.goesLive();
+  const closing = page.socket;
+  closing.readyState = CLOSING;
+  page.link.typed("x");
+  assert.deepEqual(closing.take(), []);
+  await page.closes(1001);
+  await page.browser.pass(20_000);
+  assert.notEqual(page.socket, closing);
+  await page.goesLive();
+  assert.deepEqual(
+    page.socket
+      .take()
+      .flatMap((frame) => (frame.kind === "in" ? [new TextDecoder().decode(frame.bytes)] : [])),
+    ["x"],
+  );
 });
 
 test("output is written and acknowledged, and what is typed goes out at once", async () => {

@@ -26,6 +26,8 @@ export function openTerminalLink(options: LinkOptions): TerminalLink {
 
 /** How long a socket may take to open. */
 const OPENS_WITHIN_MS = 10_000;
+/** `WebSocket.OPEN`: what is given to a socket that closes is thrown away, with a warning in the console. */
+const OPEN = 1;
 /** More than this never waits in the browser's own buffer: a Ctrl-C would wait behind it. */
 const BUFFERED_MAX = 64 * 1024;
 const BUFFERED_LOOK_AGAIN_MS = 10;
@@ -404,7 +406,7 @@ class Link implements TerminalLink {
 
   private transmit(): void {
     const { socket } = this;
-    if (socket) {
+    if (socket?.readyState === OPEN) {
       for (;;) {
         if (socket.bufferedAmount > BUFFERED_MAX) {
           this.arm("room", BUFFERED_LOOK_AGAIN_MS, () => this.transmit());

@@ -100,6 +100,10 @@ export function decodeViewerFrame(message: string | Uint8Array): ViewerFrame | n
   }
 }
 
+// Of `WebSocket.readyState`.
+export const OPEN = 1;
+export const CLOSING = 2;
+
 /** A socket whose other end is the test. */
 export class FakeSocket implements SocketLike {
   binaryType = "blob";
@@ -107,6 +111,7 @@ export class FakeSocket implements SocketLike {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onclose: ((event: { code: number; reason: string }) => void) | null = null;
   onerror: ((event: unknown) => void) | null = null;
+  readyState: number = OPEN;
   bufferedAmount = 0;
   closedWith: number | null = null;
   readonly sent: ViewerFrame[] = [];
@@ -118,6 +123,7 @@ export class FakeSocket implements SocketLike {
 
   close(code = 1000): void {
     this.closedWith = code;
+    this.readyState = CLOSING;
   }
 
   /** Everything that was sent since the last time. */
