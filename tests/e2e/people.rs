@@ -17,10 +17,10 @@ once! {
     init_writes_what_is_missing_and_invites_once,
 }
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// Runs `moorline-broker init`; gives what it printed.
-fn init(stage: &Stage, more: &[&str]) -> Result<(bool, String)> {
+pub fn init(stage: &Stage, more: &[&str]) -> Result<(bool, String)> {
     let mut command = Command::new(binary("moorline-broker"));
     command.args(["init", "--dir"]).arg(stage.path("made")).args(more);
     let output = command.output()?;
@@ -30,13 +30,13 @@ fn init(stage: &Stage, more: &[&str]) -> Result<(bool, String)> {
 }
 
 /// The secret of the link that was printed.
-fn secret(told: &str) -> Result<String> {
+pub fn secret(told: &str) -> Result<String> {
     let link = told.split_whitespace().find(|word| word.contains("/welcome#")).context("no link")?;
     Ok(link.rsplit('#').next().context("no secret")?.to_owned())
 }
 
 /// The cookie that an answer sets.
-fn cookie(answer: &Answer) -> Result<String> {
+pub fn cookie_of(answer: &Answer) -> Result<String> {
     let header = answer.is(200)?.headers.get("set-cookie").context("no cookie")?.to_str()?;
     Ok(header.split(';').next().unwrap_or_default().to_owned())
 }
@@ -45,18 +45,18 @@ fn cookie(answer: &Answer) -> Result<String> {
 const NOBODY: &str = "moorline=nobody";
 
 /// Sets the password of an invitation; gives the cookie.
-async fn accept(broker: &mut Broker, secret: &str, name: Option<&str>) -> Result<String> {
+pub async fn accept(broker: &mut Broker, secret: &str, name: Option<&str>) -> Result<String> {
     let body = json!({ "secret": secret, "name": name, "password": PASSWORD });
     let accepted = broker
         .as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/invitation/accept", body).await);
-    cookie(&accepted.await?)
+    cookie_of(&accepted.await?)
 }
 
 /// Logs in; gives the cookie.
 async fn log_in(broker: &mut Broker, name: &str) -> Result<String> {
     let body = json!({ "name": name, "password": PASSWORD });
     let done = broker.as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/login", body).await);
-    cookie(&done.await?)
+    cookie_of(&done.await?)
 }
 
 /// An attached terminal of a session.

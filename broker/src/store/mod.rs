@@ -23,14 +23,17 @@ mod device;
 mod grant;
 mod login;
 mod person;
+mod provider;
+mod second;
 mod seen;
 mod session;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use device::{DeviceRow, DeviceSeen};
 pub use grant::GrantRow;
-pub use login::{LoginRow, TokenRow};
-pub use person::{Invited, PersonRow, PersonState};
+pub use login::{LoginRow, Rests, TokenRow, Way};
+pub use person::{Credentials, Invited, PersonRow, PersonState};
+pub use provider::ProviderAccount;
 pub use session::{EndedAt, House, SessionFilter, SessionRow, SessionsOf};
 
 /// The file of the store inside `data_dir`.
