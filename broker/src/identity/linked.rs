@@ -131,11 +131,7 @@ impl Identity {
     }
 
     /// An account that was made for one of the provider's has the roles and groups that it has there.
-    async fn follow(
-        &self,
-        person: PersonRow,
-        claims: &Claims,
-    ) -> Result<(PersonRow, AccountNews), Problem> {
+    async fn follow(&self, person: PersonRow, claims: &Claims) -> Result<(PersonRow, AccountNews), Problem> {
         let config = &self.shared.config.oidc;
         let (roles, groups) = (claims.roles(config), claims.groups(config));
         if (&roles, &groups) == (&person.roles, &person.groups) {
