@@ -137,6 +137,11 @@ impl Layers {
         Problem::setting("settings", whole.message())
     }
 
+    /// Adds one value, as an argument gives it.
+    pub fn set(&mut self, key: &str, value: Value) -> Result<(), Problem> {
+        self.put(key, value, Origin::Argument)
+    }
+
     fn text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Problem> {
         let value = match self.known(key, &origin)? {
             Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
