@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::link::frame::Frame;
-use crate::link::greeting::{Challenge, Hello, Message, Welcome};
+use crate::link::greeting::{self, Challenge, Hello, Message, Welcome};
 
 const FRAMES: &str = include_str!("../../../golden/link/frames.txt");
 const VIOLATIONS: &str = include_str!("../../../golden/link/violations.txt");
