@@ -20,6 +20,9 @@ use crate::identity::StateDir;
 use crate::{Problem, clock};
 
 mod settings;
+mod system_sshd;
+
+use system_sshd::{InForce, SystemSshd};
 
 /// An install key is shorter.
 const KEY_BYTES_MAX: u64 = 4096;
@@ -27,14 +30,14 @@ const KEY_BYTES_MAX: u64 = 4096;
 /// What `enroll` was told.
 #[derive(Debug, clap::Args)]
 pub struct Enroll {
-    /// The broker's address, such as wss://broker.example
-    #[arg(long, value_name = "URL")]
-    broker: String,
+    /// The broker's address, such as wss://broker.example; may be left out with --system-sshd, once it is enrolled
+    #[arg(long, value_name = "URL", required_unless_present = "system_sshd")]
+    broker: Option<String>,
     /// The install key; others on this machine can read it in the list of processes, so rather use --key-file
     #[arg(long, value_name = "KEY", conflicts_with = "key_file")]
     key: Option<String>,
     /// A file with the install key; - reads it from standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "key")]
+    #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// A folder for agent.toml and the state; without it, they are where the service looks for them
     #[arg(long, value_name = "DIR")]
@@ -45,6 +48,18 @@ pub struct Enroll {
     /// Allow ws:// to another machine, which is not encrypted
     #[arg(long)]
     insecure: bool,
+    /// Let the OpenSSH of this device answer, and let it trust the broker's certificates
+    #[arg(long)]
+    system_sshd: bool,
+    /// Take back what --system-sshd has written
+    #[arg(long, requires = "system_sshd", conflicts_with = "broker")]
+    undo: bool,
+    /// Let the running sshd read its configuration anew
+    #[arg(long, requires = "system_sshd")]
+    reload: bool,
+    /// The configuration of that sshd
+    #[arg(long, value_name = "FILE", requires = "system_sshd", default_value = "/etc/ssh/sshd_config")]
+    sshd_config: PathBuf,
 }
 
 /// Where what `enroll` writes lies.
@@ -56,9 +71,17 @@ struct Place {
 impl Enroll {
     /// Enrols; gives what to tell.
     pub fn run(&self) -> Result<String, Problem> {
-        let key = self.install_key()?;
+        if self.undo {
+            let sshd = SystemSshd::of(&self.sshd_config)?;
+            return Ok(sshd.undo()? + &sshd.reload(self.reload)?);
+        }
         let place = self.place()?;
-        let layers = self.layers(&place)?;
+        let Some(broker) = &self.broker else { return self.trust(&self.layers(&place, None)?) };
+        let key = self.install_key()?;
+        let mut layers = self.layers(&place, Some(broker))?;
+        if self.system_sshd {
+            through_the_system(&mut layers, &SystemSshd::of(&self.sshd_config)?.in_force()?)?;
+        }
         let config = Config::check(&layers)?;
         let state = StateDir::open(&config.state_dir)?;
         if state.user_ca()?.is_some() {
@@ -71,7 +94,21 @@ impl Enroll {
         }
         let (agent, pending) = greet(config, key)?;
         let written = settings::write(&place.settings, &layers)?;
-        Ok(self.told(&agent, pending, &place, written))
+        let trusted = if self.system_sshd { self.trust(&layers)? } else { String::new() };
+        Ok(told(&agent, pending) + &trusted + &self.told_to_start(broker, &place, written))
+    }
+
+    /// Lets the system's sshd trust the CA that this device has pinned.
+    fn trust(&self, layers: &Layers) -> Result<String, Problem> {
+        let config = Config::check(layers)?;
+        let state = StateDir::open(&config.state_dir)?;
+        if state.user_ca()?.is_none() {
+            return Err(Problem::new(Code::NOT_ENROLLED).saying(
+                "This device is not enrolled yet, so there is no CA to trust. Give --broker and an install key as well.",
+            ));
+        }
+        let sshd = SystemSshd::of(&self.sshd_config)?;
+        Ok(sshd.trust(&state.user_ca_file())? + &sshd.reload(self.reload)?)
     }
 
     fn install_key(&self) -> Result<InstallKey, Problem> {
@@ -88,8 +125,12 @@ impl Enroll {
                 io::stdin().read_line(&mut line).map_err(|err| trouble(err, "standard input"))?;
                 line
             }
-            (None, file) => {
-                let file = file.as_deref().unwrap_or(Path::new("-"));
+            (None, None) => {
+                let why =
+                    "an install key is needed: give a file with it, or - to read it from standard input";
+                return Err(Problem::setting("--key-file", why));
+            }
+            (None, Some(file)) => {
                 let mut text = Zeroizing::new(String::new());
                 fs::File::open(file)
                     .and_then(|open| open.take(KEY_BYTES_MAX).read_to_string(&mut text))
@@ -124,7 +165,7 @@ impl Enroll {
     }
 
     /// What was there before, and over it what was told now.
-    fn layers(&self, place: &Place) -> Result<Layers, Problem> {
+    fn layers(&self, place: &Place, broker: Option<&String>) -> Result<Layers, Problem> {
         let mut layers = Layers::default();
         if place.settings.exists() {
             layers.file(&place.settings)?;
@@ -132,7 +173,9 @@ impl Enroll {
         if let Some(state) = &place.state {
             layers.set("state_dir", Value::String(state.display().to_string()))?;
         }
-        layers.set("broker.url", Value::String(self.broker.clone()))?;
+        if let Some(broker) = broker {
+            layers.set("broker.url", Value::String(broker.clone()))?;
+        }
         if self.insecure {
             layers.set("broker.insecure", Value::Boolean(true))?;
         }
@@ -140,28 +183,42 @@ impl Enroll {
         Ok(layers)
     }
 
-    fn told(&self, agent: &Agent, pending: bool, place: &Place, written: bool) -> String {
-        let device = agent.identity().device().clone();
+    fn told_to_start(&self, broker: &str, place: &Place, written: bool) -> String {
         let settings = place.settings.display();
-        let mut told = if pending {
-            format!(
-                "The broker knows this device now, as {device}. It waits for approval: until an administrator approves \
-                 it on the devices page, it gets no sessions.\n"
-            )
-        } else {
-            format!("This device is enrolled, as {device}.\n")
-        };
-        told += &format!(
-            "What it is called: {}. The broker's CA is trusted from now on; its own key is in {}.\n",
-            agent.config.name,
-            agent.config.state_dir.display()
-        );
-        told += &match written {
+        let told = match written {
             true => format!("Wrote {settings}: the settings, each explained.\n"),
-            false => format!("Left {settings} as it was; it must name this broker ({}).\n", self.broker),
+            false => format!("Left {settings} as it was; it must name this broker ({broker}).\n"),
         };
         told + &format!("Start the agent, if it does not run:\n\n    moorline-agent --config {settings}\n")
     }
+}
+
+/// What became of the device.
+fn told(agent: &Agent, pending: bool) -> String {
+    let device = agent.identity().device().clone();
+    let what = if pending {
+        format!(
+            "The broker knows this device now, as {device}. It waits for approval: until somebody approves it on the \
+             devices page, it gets no sessions.\n"
+        )
+    } else {
+        format!("This device is enrolled, as {device}.\n")
+    };
+    what + &format!(
+        "What it is called: {}. The broker's CA is trusted from now on; the device's own key is in {}.\n",
+        agent.config.name,
+        agent.config.state_dir.display()
+    )
+}
+
+/// The agent leads to that sshd.
+fn through_the_system(layers: &mut Layers, sshd: &InForce) -> Result<(), Problem> {
+    layers.set("sshd.mode", Value::String("system".to_owned()))?;
+    if let Some(address) = sshd.address {
+        layers.set("sshd.address", Value::String(address.to_string()))?;
+    }
+    let files = sshd.host_key_files.iter().cloned().map(Value::String);
+    layers.set("sshd.host_key_files", Value::Array(files.collect()))
 }
 
 /// The first greeting; whether the device waits for approval.

@@ -153,6 +153,11 @@ impl StateDir {
         PublicKey::from_openssh(text.trim()).map(Some).map_err(|err| broken(USER_CA, err))
     }
 
+    /// Where that is kept.
+    pub fn user_ca_file(&self) -> PathBuf {
+        self.path.join(USER_CA)
+    }
+
     /// Pins the broker's CA.
     pub fn pin_user_ca(&self, ca: &PublicKey) -> Result<(), Problem> {
         let line = ca.to_openssh().map_err(|err| broken(USER_CA, err))?;

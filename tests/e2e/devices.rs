@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use moorline_tests::broker::{binary, free_port};
 use moorline_tests::process::Process;
 use moorline_tests::wait::{SOON, eventually};
-use moorline_tests::{Agent, Broker, Kind, Stage, Terminal, World, once};
+use moorline_tests::{Agent, Broker, Kind, Sshd, Stage, Terminal, World, once};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ once! {
     a_revoked_device_loses_its_link_and_its_sessions_at_once_and_never_comes_back,
     a_device_gets_another_key_under_a_running_shell,
     a_device_whose_clock_says_1970_gets_its_sessions,
+    the_openssh_of_a_device_is_set_up_for_the_broker_and_set_back,
 }
 
 /// What `moorline-agent ARGUMENTS` did, given that on standard input: whether it went well, and what it printed.
@@ -58,6 +59,11 @@ impl Enrolling {
 
     /// `moorline-agent enroll`, with the key on standard input.
     fn enrols_with(&self, stage: &Stage, key: &str) -> Result<(bool, String)> {
+        self.enrols_as(stage, key, &[])
+    }
+
+    /// The same with these arguments beside.
+    fn enrols_as(&self, stage: &Stage, key: &str, more: &[&str]) -> Result<(bool, String)> {
         let keepers = format!("keeper.dir={}", Agent::keepers_of(stage, self.name).display());
         let (dir, name) = (self.dir.display().to_string(), format!("name={}", self.name));
         let arguments = [
@@ -77,7 +83,7 @@ impl Enrolling {
             "--set",
             &keepers,
         ];
-        agent(&arguments, &format!("{key}\n"))
+        agent(&[&arguments, more].concat(), &format!("{key}\n"))
     }
 
     fn settings(&self) -> PathBuf {
@@ -174,7 +180,8 @@ async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage
     // What allowed the shell is taken back, and with it the shell.
     let grant = format!("/api/v1/grants/{}", grant["id"].as_str().context("no id")?);
     ask(&broker, Method::DELETE, &grant, json!({})).await?.is(200)?;
-    shell.ends().await?;
+    let ending = broker.ending(&shell.session).await?;
+    ensure!(ending["by"] == "moorline" && ending["code"] == "killed", "{ending}");
     kept_in_the_audit(&broker, &["install_key_create", "device_enroll", "device_approve"]).await?;
     let secret = key.rsplit('_').next().context("no secret")?;
     ensure!(!stage.log("broker").contains(secret), "the install key is in the log");
@@ -320,4 +327,70 @@ fn faketime() -> Result<String> {
         }
     }
     bail!("libfaketimeMT.so.1 is not here: install the package faketime")
+}
+
+async fn the_openssh_of_a_device_is_set_up_for_the_broker_and_set_back(stage: &Stage) -> Result<()> {
+    let broker = Broker::start(stage).await?;
+    let key = install_key(&broker, json!({})).await?["key"].as_str().context("no key")?.to_owned();
+    let device = Enrolling::new(stage, &broker, "device");
+    let sshd = Sshd::untrusting(stage, "device").await?;
+    let config = sshd.config();
+    let file = config.display().to_string();
+    let drop_in = config.with_file_name("sshd_config.d/50-moorline.conf");
+    let system = ["--system-sshd", "--sshd-config", &file];
+
+    // What is broken already is left to who broke it.
+    let good = std::fs::read_to_string(&config)?;
+    std::fs::write(&config, format!("{good}Nonsense yes\n"))?;
+    let (done, told) = device.enrols_as(stage, &key, &system)?;
+    ensure!(!done && told.contains("as it is now") && told.contains("Nonsense"), "{told}");
+    // One that does not read the drop-in, and one that trusts somebody else already.
+    std::fs::write(&config, good.replace("Include", "#Include"))?;
+    let (done, told) = device.enrols_as(stage, &key, &system)?;
+    ensure!(!done && told.contains("Add this as its first line: Include"), "{told}");
+    let set_up = |more: &[&str]| {
+        let dir = device.dir.display().to_string();
+        agent(&[&["enroll", "--dir", &dir][..], &system, more].concat(), "")
+    };
+    std::fs::write(&config, format!("TrustedUserCAKeys /somebody/else\n{good}"))?;
+    let (done, told) = set_up(&[])?;
+    ensure!(!done && told.contains("another CA already (/somebody/else)"), "{told}");
+    ensure!(!drop_in.exists(), "what does not work was left there");
+
+    // It is enrolled since the second try; now its sshd follows, and not before it is told to.
+    std::fs::write(&config, &good)?;
+    let _agent = device.starts(stage)?;
+    let id = eventually(SOON, "the device to be online", async || {
+        let list = broker.get("/api/v1/devices").await?;
+        ensure!(list["devices"][0]["state"] == "online", "{list}");
+        Ok(list["devices"][0]["id"].as_str().context("no id")?.to_owned())
+    })
+    .await?;
+    let wish = json!({ "device": id, "cols": 80, "rows": 24 });
+    let (done, told) = set_up(&[])?;
+    ensure!(done && told.contains("Wrote") && told.contains("systemctl reload ssh"), "{told}");
+    ensure!(refused(&broker, &wish).await? == "device_refused", "it was reloaded by surprise");
+    let (done, told) = set_up(&["--reload"])?;
+    ensure!(done && told.contains("says already") && told.contains("Told sshd"), "{told}");
+    let shell = eventually(SOON, "a shell by the system's sshd", async || {
+        let shell = Terminal::open_as(&broker, wish.clone()).await?;
+        shell.ready().await?;
+        Ok(shell)
+    })
+    .await?;
+    ensure!(shell.runs("echo he''re").await?.0.contains("here"), "no shell");
+    let (done, told) = set_up(&["--undo", "--reload"])?;
+    ensure!(done && told.contains("Removed") && !drop_in.exists(), "{told}");
+    ensure!(shell.runs("echo he''re").await?.0.contains("here"), "the session has ended with it");
+    eventually(SOON, "sshd to trust nobody again", async || {
+        ensure!(refused(&broker, &wish).await? == "device_refused", "it was let in");
+        Ok(())
+    })
+    .await
+}
+
+/// With which code a session ends that is asked for now.
+async fn refused(broker: &Broker, wish: &Value) -> Result<String> {
+    let terminal = Terminal::open_as(broker, wish.clone()).await?;
+    Ok(terminal.ends().await?.code.name().to_owned())
 }

@@ -15,7 +15,7 @@ use super::answer::ErrorBody;
 use super::audit::audit;
 use super::body::{Body, Id};
 use super::route::Person;
-use crate::access::{Right, Tag};
+use crate::access::{Act, Right, Tag};
 use crate::device::{DeviceState, Presence};
 use crate::problem::Problem;
 use crate::readable::printable;
@@ -56,6 +56,8 @@ pub(super) struct Device {
     sessions: usize,
     /// What administrators call it, for grants.
     tags: Vec<String>,
+    /// Whether you may approve, rename, revoke and forget it.
+    may_manage: bool,
     /// The install key that it enrolled with; `null`: the one of `enroll.install_key_file`.
     install_key: Option<String>,
 }
@@ -98,15 +100,20 @@ pub(super) async fn list(parts: Data<Parts>, person: Person) -> Result<HttpRespo
     {
         *sessions.entry(session.device.clone()).or_default() += 1;
     }
-    let of_row = move |row: DeviceRow| {
+    let of_row = move |row: DeviceRow, may_manage| {
         let (state, sessions) = (states.get(&row.id), sessions.get(&row.id).copied().unwrap_or(0));
-        device(row, state, sessions)
+        device(row, state, sessions, may_manage)
     };
     let (store, here) = (parts.store.clone(), Handle::current());
     // A list of ten thousand devices takes a tenth of a second of work: not on a thread that carries keystrokes.
     let made = block(move || {
         let rows = here.block_on(store.devices())?.into_iter().filter(|row| theirs.sees(&row.id));
-        let list = DeviceList { devices: rows.map(of_row).collect() };
+        let manages = |id: &DeviceId| theirs.decide(Act::Manage, id, None).is_allowed();
+        let devices = rows.map(|row| {
+            let may_manage = manages(&row.id);
+            of_row(row, may_manage)
+        });
+        let list = DeviceList { devices: devices.collect() };
         serde_json::to_vec(&list).map_err(|e| Problem::new(Code::INTERNAL).because(e))
     });
     let json = made.await.map_err(|e| Problem::new(Code::OVERLOADED).because(e))??;
@@ -204,7 +211,8 @@ pub(super) async fn one(parts: &Parts, person: &Person, id: &DeviceId) -> Result
     let state = parts.devices.state(id).await;
     let here = parts.sessions.live().await.into_iter().filter(|session| session.device == *id);
     let sessions = here.filter(|session| theirs.has(Right::See, &session.into())).count();
-    Ok(device(row, state.as_ref(), sessions))
+    let may_manage = theirs.decide(Act::Manage, id, None).is_allowed();
+    Ok(device(row, state.as_ref(), sessions, may_manage))
 }
 
 pub(super) fn tags_of(tags: &[String]) -> Result<Vec<Tag>, Problem> {
@@ -226,7 +234,7 @@ pub(super) fn tags_of(tags: &[String]) -> Result<Vec<Tag>, Problem> {
     Ok(tags)
 }
 
-fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Device {
+fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize, may_manage: bool) -> Device {
     Device {
         id: row.id.into(),
         name: row.name,
@@ -253,6 +261,7 @@ fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Devic
             .collect(),
         sessions,
         tags: row.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        may_manage,
         install_key: row.install_key.map(String::from),
     }
 }
