@@ -330,6 +330,8 @@ fn faketime() -> Result<String> {
 }
 
 async fn the_openssh_of_a_device_is_set_up_for_the_broker_and_set_back(stage: &Stage) -> Result<()> {
+    stage.announce("ssh failed");
+    stage.announce("cannot reach the sshd");
     let broker = Broker::start(stage).await?;
     let key = install_key(&broker, json!({})).await?["key"].as_str().context("no key")?.to_owned();
     let device = Enrolling::new(stage, &broker, "device");
@@ -372,12 +374,11 @@ async fn the_openssh_of_a_device_is_set_up_for_the_broker_and_set_back(stage: &S
     ensure!(refused(&broker, &wish).await? == "device_refused", "it was reloaded by surprise");
     let (done, told) = set_up(&["--reload"])?;
     ensure!(done && told.contains("says already") && told.contains("Told sshd"), "{told}");
-    let shell = eventually(SOON, "a shell by the system's sshd", async || {
-        let shell = Terminal::open_as(&broker, wish.clone()).await?;
-        shell.ready().await?;
-        Ok(shell)
-    })
-    .await?;
+    // For a moment it does not listen.
+    stage.logged("device-sshd", &["Received SIGHUP"]).await?;
+    sshd.listening().await?;
+    let shell = Terminal::open_as(&broker, wish.clone()).await?;
+    shell.ready().await?;
     ensure!(shell.runs("echo he''re").await?.0.contains("here"), "no shell");
     let (done, told) = set_up(&["--undo", "--reload"])?;
     ensure!(done && told.contains("Removed") && !drop_in.exists(), "{told}");

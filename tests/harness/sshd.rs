@@ -67,7 +67,8 @@ impl Sshd {
         Process::start(stage, &name, command, false)
     }
 
-    async fn listening(&self) -> Result<()> {
+    /// Waits until it listens.
+    pub async fn listening(&self) -> Result<()> {
         wait::eventually(wait::SOON, "sshd to listen", async || {
             Ok(tokio::net::TcpStream::connect(self.address).await?)
         })
