@@ -298,4 +298,22 @@ mod tests {
         let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, identity.public());
         assert!(key.verify(b"hello", &identity.sign(b"hello")).is_ok());
     }
+
+    #[test]
+    fn a_later_key_is_made_once_takes_the_place_of_the_present_one_and_is_the_same_device() {
+        let (_dir, state) = folder();
+        let first = state.identity().unwrap();
+        assert!(state.next_identity().unwrap().is_none());
+        state.make_next_identity(first.device()).unwrap();
+        let next = state.next_identity().unwrap().unwrap();
+        state.make_next_identity(first.device()).unwrap();
+        assert_eq!(state.next_identity().unwrap().unwrap().public(), next.public(), "it was made anew");
+        assert_eq!(state.identity().unwrap().public(), first.public(), "the present one is gone already");
+        state.take_next_identity().unwrap();
+        let now = state.identity().unwrap();
+        assert_eq!((now.public(), now.device()), (next.public(), first.device()));
+        assert!(!state.has_next_identity() && now.public() != first.public());
+        let mode = fs::metadata(state.path.join(IDENTITY)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

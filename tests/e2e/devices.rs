@@ -106,7 +106,8 @@ async fn post(broker: &Broker, path: &str) -> Result<moorline_tests::broker::Ans
     ask(broker, Method::POST, path, json!({})).await
 }
 
-async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage) -> Result<()> {
+/// A broker outside demo mode, as its first administrator sees it.
+async fn fresh_broker(stage: &Stage) -> Result<Broker> {
     stage.announce("nobody can log in yet");
     let (done, told) = init(stage, &[])?;
     ensure!(done, "{told}");
@@ -114,38 +115,43 @@ async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage
     let settings = [("demo", "false"), ("data_dir", data.as_str()), ("login.check", "2s")];
     let mut broker = Broker::start_with(stage, free_port(), &settings).await?;
     broker.cookie = Some(accept(&mut broker, &secret(&told)?, Some("anna")).await?);
+    Ok(broker)
+}
 
+/// An operator; gives the cookie.
+async fn operator(broker: &mut Broker, name: &str) -> Result<String> {
+    let new = json!({ "name": name, "roles": ["operator"] });
+    let invited = ask(broker, Method::POST, "/api/v1/people", new).await?.is(201)?.json.clone();
+    accept(broker, invited["invitation"].as_str().context("no invitation")?, None).await
+}
+
+/// What somebody may do in the lab; gives the path of the grant.
+async fn granted(broker: &Broker, name: &str, act: &str, login: &str) -> Result<String> {
+    let grant = json!({ "who": format!("person:{name}"), "acts": [act], "devices": "lab", "logins": login });
+    let grant = ask(broker, Method::POST, "/api/v1/grants", grant).await?.is(201)?.json.clone();
+    Ok(format!("/api/v1/grants/{}", grant["id"].as_str().context("no id")?))
+}
+
+async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage) -> Result<()> {
+    let mut broker = fresh_broker(stage).await?;
     // An install key for two devices of the lab, which wait until somebody has looked at them.
     let made = install_key(&broker, json!({ "mode": "pending", "uses_max": 2, "tags": ["lab"] })).await?;
     let key = made["key"].as_str().context("no key")?.to_owned();
     ensure!(!broker.get("/api/v1/install-keys").await?.to_string().contains(&key), "it is shown again");
-
-    // The second person, and what they may: shells in the lab, as one login.
     let pump = Enrolling::new(stage, &broker, "pump");
-    let (done, told) = pump.enrols_with(stage, &key)?;
-    ensure!(done && told.contains("waits for approval"), "{told}");
-    let text = std::fs::read_to_string(pump.settings())?;
-    ensure!(text.contains("name = \"pump\"") && !text.contains(&key), "{text}");
-    let list = broker.get("/api/v1/devices").await?;
-    let device = list["devices"][0]["id"].as_str().context("no device")?.to_owned();
-    ensure!(list["devices"][0]["state"] == "pending", "{list}");
-    let (done, told) = pump.enrols_with(stage, &key)?;
-    ensure!(!done && told.contains("enrolled already, as") && told.contains(&device), "{told}");
+    let device = enrolled_and_waiting(stage, &broker, &pump, &key).await?;
     let login = broker.device(&device).await?["login"].as_str().context("no login")?.to_owned();
-    let new = json!({ "name": "oskar", "roles": ["operator"] });
-    let invited = ask(&broker, Method::POST, "/api/v1/people", new).await?.is(201)?.json.clone();
-    let oskar = accept(&mut broker, invited["invitation"].as_str().context("no invitation")?, None).await?;
-    let grant = json!({ "who": "person:oskar", "acts": ["shell"], "devices": "lab", "logins": login });
-    let grant = ask(&broker, Method::POST, "/api/v1/grants", grant).await?.is(201)?.json.clone();
+    let wish = |login: &str| json!({ "device": device, "cols": 80, "rows": 24, "login": login });
 
     // It is connected, and gets no session; who has shells there may not approve it.
+    let oskar = operator(&mut broker, "oskar").await?;
+    let grant = granted(&broker, "oskar", "shell", &login).await?;
     let _agent = pump.starts(stage)?;
     eventually(SOON, "the device to be connected", async || {
         ensure!(broker.device(&device).await?["connected"] == true, "not yet");
         Ok(())
     })
     .await?;
-    let wish = |login: &str| json!({ "device": device, "cols": 80, "rows": 24, "login": login });
     let approve = format!("/api/v1/devices/{device}/approve");
     let waiting = broker.as_whom(&oskar, async |broker| {
         ask(broker, Method::POST, "/api/v1/sessions", wish(&login)).await?.refuses(409, "device_pending")?;
@@ -155,7 +161,7 @@ async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage
     post(&broker, &approve).await?.is(200)?;
     ensure!(state(&broker, &device).await? == "online", "it is approved and not online");
 
-    // A shell as that login, and as no other; a kill of somebody else's needs its permission.
+    // A shell as that login, and as no other.
     let opened = broker.as_whom(&oskar, async |broker| {
         ask(broker, Method::POST, "/api/v1/sessions", wish("somebody")).await?.refuses(403, "policy")?;
         let terminal = Terminal::open_as(broker, wish(&login)).await?;
@@ -164,21 +170,9 @@ async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage
         Ok(terminal)
     });
     let shell = opened.await?;
-    let annas = broker.open_as(wish(&login)).await?.0;
-    let kill = format!("/api/v1/sessions/{annas}");
-    let refused = broker.as_whom(&oskar, async |broker| {
-        ask(broker, Method::DELETE, &kill, json!({})).await?.refuses(404, "unknown").cloned()
-    });
-    refused.await?;
-    let may = json!({ "who": "person:oskar", "acts": ["kill"], "devices": "lab", "logins": login });
-    ask(&broker, Method::POST, "/api/v1/grants", may).await?.is(201)?;
-    let killed = broker.as_whom(&oskar, async |broker| {
-        ask(broker, Method::DELETE, &kill, json!({})).await?.is(200).cloned()
-    });
-    killed.await?;
+    killed_by_whom_it_was_given_to(&mut broker, &oskar, wish(&login)).await?;
 
     // What allowed the shell is taken back, and with it the shell.
-    let grant = format!("/api/v1/grants/{}", grant["id"].as_str().context("no id")?);
     ask(&broker, Method::DELETE, &grant, json!({})).await?.is(200)?;
     let ending = broker.ending(&shell.session).await?;
     ensure!(ending["by"] == "moorline" && ending["code"] == "killed", "{ending}");
@@ -186,6 +180,40 @@ async fn a_device_enrols_waits_and_is_used_by_whom_it_was_given_to(stage: &Stage
     let secret = key.rsplit('_').next().context("no secret")?;
     ensure!(!stage.log("broker").contains(secret), "the install key is in the log");
     Ok(())
+}
+
+/// A device that enrols and waits; gives its id.
+async fn enrolled_and_waiting(stage: &Stage, broker: &Broker, pump: &Enrolling, key: &str) -> Result<String> {
+    let (done, told) = pump.enrols_with(stage, key)?;
+    ensure!(done && told.contains("waits for approval"), "{told}");
+    let text = std::fs::read_to_string(pump.settings())?;
+    ensure!(text.contains("name = \"pump\"") && !text.contains(key), "{text}");
+    let list = broker.get("/api/v1/devices").await?;
+    let device = list["devices"][0]["id"].as_str().context("no device")?.to_owned();
+    ensure!(list["devices"][0]["state"] == "pending", "{list}");
+    let (done, told) = pump.enrols_with(stage, key)?;
+    ensure!(!done && told.contains("enrolled already, as") && told.contains(&device), "{told}");
+    Ok(device)
+}
+
+/// A kill of somebody else's session needs its permission.
+async fn killed_by_whom_it_was_given_to(broker: &mut Broker, oskar: &str, wish: Value) -> Result<()> {
+    let login = wish["login"].as_str().context("no login")?.to_owned();
+    let annas = format!("/api/v1/sessions/{}", broker.open_as(wish).await?.0);
+    let refused = broker.as_whom(oskar, async |broker| {
+        ask(broker, Method::DELETE, &annas, json!({})).await?.refuses(404, "unknown").cloned()
+    });
+    refused.await?;
+    granted(broker, "oskar", "watch", &login).await?;
+    let refused = broker.as_whom(oskar, async |broker| {
+        ask(broker, Method::DELETE, &annas, json!({})).await?.refuses(403, "policy").cloned()
+    });
+    refused.await?;
+    granted(broker, "oskar", "kill", &login).await?;
+    let killed = broker.as_whom(oskar, async |broker| {
+        ask(broker, Method::DELETE, &annas, json!({})).await?.is(200).cloned()
+    });
+    killed.await.map(drop)
 }
 
 async fn kept_in_the_audit(broker: &Broker, wanted: &[&str]) -> Result<()> {

@@ -140,7 +140,9 @@ pub async fn introduce(agent: &Agent, dialer: &Dialer) -> Result<Welcome, Proble
         let cause = std::error::Error::source(&failure).map(|cause| format!(": {cause}")).unwrap_or_default();
         match failure {
             Failure::Greeting(GreetingError::Refused(refused)) => {
-                Problem::new(refused.code).saying(format!("The broker refused this device: {}", refused.text))
+                // It is printed on a terminal, and not yet known whose broker it is.
+                let text: String = refused.text.chars().filter(|c| !c.is_control()).take(400).collect();
+                Problem::new(refused.code).saying(format!("The broker refused this device: {text}"))
             }
             Failure::Greeting(GreetingError::Untrusted(why)) => Problem::new(Code::BROKER_UNTRUSTED).saying(
                 format!("The broker is not to be trusted: {why}. {}", Code::BROKER_UNTRUSTED.remedy()),

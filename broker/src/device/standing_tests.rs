@@ -1,16 +1,19 @@
 //! Install keys of the list, devices that wait or were revoked, and devices that change their key.
 
+use actix_rt::Arbiter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moorline_wire::Code;
 use ring::signature::KeyPair;
 
+use super::directory::Arrived;
+use super::greeting::Greeted;
 use super::{fresh_install_key, id_of};
-use crate::clock::wall;
+use crate::clock::{now, wall};
 use crate::id::InstallKeyId;
 use crate::store::{InstallKeyRow, KeyMode, Standing};
 use crate::testkit::Kit;
-use crate::testkit::agent::{Agent, fresh_key};
+use crate::testkit::agent::{Agent, fresh_key, socket};
 
 /// An install key in the store; gives it as it is shown once.
 async fn install_key(kit: &Kit, change: impl FnOnce(&mut InstallKeyRow)) -> String {
@@ -197,4 +200,32 @@ async fn a_next_key_that_does_not_sign_for_itself_is_not_taken() {
     });
     assert_eq!(swapped.await.err().unwrap().code, Code::BAD_SIGNATURE);
     assert_eq!(kit.store.device(&agent.id()).await.unwrap().unwrap().next_key, None);
+}
+
+#[actix::test]
+async fn a_greeting_that_began_before_the_device_was_revoked_comes_too_late() {
+    let kit = Kit::new().await;
+    let device = Agent::new().id();
+    let arrives = async |began| {
+        let (ends, _raw) = socket();
+        let proved = Greeted {
+            device: device.clone(),
+            resume: None,
+            enrolled: None,
+            clock_ahead: 0,
+            keeper: None,
+            pending: false,
+            next_key_taken: false,
+            began,
+        };
+        let arrived = Arrived { proved, ends, peer: ([127, 0, 0, 1], 1).into(), place: Arbiter::current() };
+        kit.devices.directory.send(arrived).await.unwrap().map_err(|(_, problem)| problem.code)
+    };
+    let before = now();
+    kit.devices.revoke(&device).await;
+    assert_eq!(arrives(before).await, Err(Code::OVERLOADED));
+    while now() == before {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(arrives(now()).await, Ok(()), "that is for the greeting to decide");
 }

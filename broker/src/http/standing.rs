@@ -57,7 +57,8 @@ async fn revoked(parts: &Parts, person: &Person, id: &DeviceId) -> Result<(), Pr
     let keys: Vec<_> = std::iter::once(&row.key).chain(&row.next_key).map(|key| id_of(key)).collect();
     // First: from now on it is refused, and no session begins on it.
     if !parts.store.revoke(id, &keys, wall()).await? {
-        return Err(Problem::new(Code::BAD_REQUEST).saying("This device was revoked before."));
+        return Err(Problem::new(Code::BAD_REQUEST)
+            .saying("This device was revoked before. There is nothing to revoke."));
     }
     parts.sessions.kill_on(id, &person.name, REASON).await?;
     parts.devices.revoke(id).await;
