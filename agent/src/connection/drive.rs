@@ -32,6 +32,8 @@ pub enum Ended {
     Broke(Code),
     /// The broker goes away and said when to come back.
     GoingAway(Duration),
+    /// It is time to greet anew, with another key of this device.
+    KeyChange,
     /// We leave.
     Left,
 }
