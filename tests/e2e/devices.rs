@@ -293,7 +293,8 @@ async fn a_revoked_device_loses_its_link_and_its_sessions_at_once_and_never_come
 async fn a_device_gets_another_key_under_a_running_shell(stage: &Stage) -> Result<()> {
     stage.announce("key_replaced");
     stage.announce("device refused");
-    let world = World::new(stage, Kind::Embedded).await?;
+    // With each ping the agent looks whether there is a key to show.
+    let world = World::with(stage, Kind::Embedded, &[("timing.link_ping", "1s")]).await?;
     let shell = world.shell().await?;
     shell.runs("token=kept").await?;
     let state_dir = Agent::state_of(stage, "device");

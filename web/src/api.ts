@@ -37,7 +37,7 @@ export interface Device {
   offered_fingerprints?: string[];
   sessions: number;
   tags: string[];
-  /** Whether it has a link, also while it waits for approval. */
+  /** Whether it is there, also while it waits for approval. */
   connected: boolean;
   /** Whether whoever asks may approve, rename, revoke and forget it. */
   may_manage: boolean;

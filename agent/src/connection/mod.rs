@@ -33,9 +33,6 @@ use crate::agent::Agent;
 use crate::metrics::Metrics;
 use crate::{Problem, clock};
 
-/// How often it is looked whether there is a next key to show (`moorline-agent rotate-key`).
-const KEY_LOOK_EVERY: Duration = Duration::from_secs(2);
-
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -74,11 +71,11 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
             Ok((socket, bond)) => {
                 let since = clock::now();
                 still.told();
-                let ended = tokio::select! {
-                    biased;
-                    ended = drive::drive(socket, bond, agent, &still, leave) => ended,
-                    // The link goes on with the next connection, which proves the other key.
-                    () = key_change(agent, next_key_taken, shown) => Ended::KeyChange,
+                let ended = if next_key_taken {
+                    // The link goes on with the next connection, which uses that key: so the one before ends.
+                    Ended::KeyChange
+                } else {
+                    drive::drive(socket, bond, agent, &still, shown, leave).await
                 };
                 bond.disconnected();
                 backoff.may_take(bond.may_take());
@@ -123,24 +120,6 @@ async fn connect(
     let greeting = greet::greet(&mut socket, agent, resume, stood_still_ms);
     let welcome = clock::within(agent.config.timing.greeting, "the greeting", Box::pin(greeting)).await??;
     Ok((socket, welcome))
-}
-
-/// Waits until it is time to greet anew because of this device's key: to use the one that the broker has just
-/// taken, which ends the one before, or to show it the next one.
-async fn key_change(agent: &Agent, taken: bool, shown: bool) {
-    if taken {
-        return;
-    }
-    if shown {
-        // The broker was shown it and has not taken it: the next connection tries again.
-        std::future::pending::<()>().await;
-    }
-    loop {
-        clock::pass(KEY_LOOK_EVERY).await;
-        if agent.has_next_identity() {
-            return;
-        }
-    }
 }
 
 /// Greets once, for `moorline-agent enroll`, and closes: whether the broker takes this device, and as what.

@@ -4,6 +4,7 @@ use actix_rt::Arbiter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moorline_wire::Code;
+use moorline_wire::link::greeting::Hello;
 use ring::signature::KeyPair;
 
 use super::directory::Arrived;
@@ -228,4 +229,28 @@ async fn a_greeting_that_began_before_the_device_was_revoked_comes_too_late() {
         tokio::task::yield_now().await;
     }
     assert_eq!(arrives(now()).await, Ok(()), "that is for the greeting to decide");
+}
+
+#[actix::test]
+async fn what_a_device_said_once_lets_nobody_in_again() {
+    let kit = Kit::new().await;
+    let mut agent = with_key(&install_key(&kit, |_| ()).await);
+    let mut said = None;
+    let heard = |_: &_, hello: Hello| said.insert(hello).clone();
+    let connected = agent.connect_as(&kit, heard).await.unwrap();
+    agent.cut(connected);
+    let said = said.unwrap();
+    let again = said.clone();
+    let replayed = agent.twin().connect_as(&kit, |_, _| again).await.err().unwrap();
+    assert_eq!(replayed.code, Code::BAD_SIGNATURE, "the challenge is another one");
+    // Nor does the proof of the install key, under a key of one's own.
+    let mut thief = Agent::new();
+    thief.install_key = None;
+    let own_key = thief.twin();
+    let stolen = thief.connect_as(&kit, |challenge, mut hello| {
+        (hello.enroll, hello.install_key) = (said.enroll, said.install_key);
+        own_key.sign(hello, challenge)
+    });
+    assert_eq!(stolen.await.err().unwrap().code, Code::NOT_ENROLLED);
+    assert_eq!(kit.metric("moorline_auth_failures_total{kind=\"device\"}"), 2.0);
 }

@@ -30,7 +30,7 @@ pub(super) struct Device {
     /// `online`, `unstable`, `away` (the link is broken and may come back) or `offline`; before all of these
     /// `pending` (it gets no sessions until somebody approves it) and `revoked` (it does not come in any more).
     state: &'static str,
-    /// Whether it has a link, also while it waits for approval.
+    /// Whether it is there, also while it waits for approval.
     connected: bool,
     /// Since when it is in this state, if it is connected.
     since: Option<String>,
@@ -242,7 +242,7 @@ fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize, may_mana
             Standing::Approved => state.map_or("offline", |state| word(state.presence)),
             standing => standing.word(),
         },
-        connected: state.is_some_and(|state| state.presence != Presence::Offline),
+        connected: state.is_some_and(|state| matches!(state.presence, Presence::Online | Presence::Unstable)),
         since: state.map(|state| state.since.to_string()),
         rtt_ms: state.and_then(|state| state.rtt).map(|rtt| (rtt.as_secs_f64() * 1e5).round() / 100.0),
         login: row.login,
