@@ -144,7 +144,8 @@ settings! {
         /// was taken back. What is changed here takes effect at once; what runs out, within this time.
         check: Duration = "15s";
         /// Whether a password needs the code of an authenticator (TOTP) beside it. "optional": whoever has set one up
-        /// is asked for it. "required": whoever has none can do nothing but set one up.
+        /// is asked for it. "required": whoever has none can do nothing but set one up. What the login provider asks is
+        /// its own business.
         totp: Totp = "optional";
         /// Takes passwords over plain HTTP from other machines, too: everybody on the way can read them.
         allow_http: bool = "false";

@@ -154,6 +154,10 @@ async fn whoever_the_provider_lets_in_is_let_in_as_what_it_says(stage: &Stage) -
             .count()
     };
     ensure!((entry("done", "oskar"), entry("not_linked", "")) == (2, 6), "{audit}");
+    let by_provider = broker.get("/api/v1/audit?who=oidc").await?;
+    let acts: Vec<_> = by_provider["entries"].as_array().into_iter().flatten().collect();
+    ensure!(acts.len() == 2 && acts.iter().all(|entry| entry["on"] == id), "{by_provider}");
+    ensure!(acts[0]["what"] == "person_change" && acts[1]["what"] == "person_create", "{by_provider}");
     ensure!(broker.metric("moorline_auth_failures_total", &["provider"]).await? == 6.0, "not counted");
     for secret in [CLIENT_SECRET, "code-", "a+secret"] {
         ensure!(!stage.log("broker").contains(secret), "{secret} is in the log");

@@ -15,11 +15,14 @@ use super::login::Done;
 use super::route::Person;
 use super::second::PasswordAgain;
 use super::{Parts, cookie, peer};
-use crate::identity::{Arrival, Purpose, Returned, Sealed, Secret};
+use crate::identity::{AccountNews, Arrival, Purpose, Returned, Sealed, Secret};
 use crate::problem::Problem;
 
 /// The route to which the provider sends browsers back.
 const CALLBACK: &str = "/api/v1/login/oidc/callback";
+
+/// What the audit calls the provider, as whoever does something and as that by which it is done.
+const PROVIDER: &str = "oidc";
 
 /// An address of ours is not longer.
 const BACK_BYTES_MAX: usize = 512;
@@ -78,7 +81,7 @@ pub(super) async fn begin(
     Ok(match begun {
         Ok((location, sealed)) => to(&location, flow_cookie(&req, sealed)),
         Err(problem) => {
-            audit_as(&req, "", "login", "oidc", &Err::<(), _>(problem_of(&problem)));
+            audit_as(&req, "", "login", PROVIDER, &Err::<(), _>(problem_of(&problem)));
             told(&req, "/", &problem)
         }
     })
@@ -105,7 +108,7 @@ pub(super) async fn callback(req: HttpRequest, parts: Data<Parts>) -> Result<Htt
     let (flow, arrival) = match arrived {
         Ok(arrived) => arrived,
         Err(problem) => {
-            audit_as(&req, "", "login", "oidc", &Err::<(), _>(problem_of(&problem)));
+            audit_as(&req, "", "login", PROVIDER, &Err::<(), _>(problem_of(&problem)));
             return Ok(told(&req, "/", &problem));
         }
     };
@@ -113,15 +116,21 @@ pub(super) async fn callback(req: HttpRequest, parts: Data<Parts>) -> Result<Htt
     let page = if flow.purpose == Purpose::LogIn { "/" } else { "/account" };
     match arrival {
         Err(problem) => {
-            audit_as(&req, "", what, "oidc", &Err::<(), _>(problem_of(&problem)));
+            audit_as(&req, "", what, PROVIDER, &Err::<(), _>(problem_of(&problem)));
             Ok(told(&req, page, &problem))
         }
         Ok(Arrival::Linked(person)) => {
-            audit_as(&req, &person.name, what, "oidc", &Ok::<(), Problem>(()));
+            audit_as(&req, &person.name, what, PROVIDER, &Ok::<(), Problem>(()));
             Ok(to(&flow.back, cookie::no_flow(&req)))
         }
-        Ok(Arrival::In(logged_in)) => {
-            audit_as(&req, &logged_in.person.name, what, "oidc", &Ok::<(), Problem>(()));
+        Ok(Arrival::In { logged_in, account }) => {
+            let id = logged_in.person.id.as_str();
+            match account {
+                AccountNews::Same => {}
+                AccountNews::Made => audit_as(&req, PROVIDER, "person_create", id, &Ok::<(), Problem>(())),
+                AccountNews::Changed => audit_as(&req, PROVIDER, "person_change", id, &Ok::<(), Problem>(())),
+            }
+            audit_as(&req, &logged_in.person.name, what, PROVIDER, &Ok::<(), Problem>(()));
             let mut answer = to(&flow.back, cookie::no_flow(&req));
             let login = cookie::of_login(way, &logged_in.secret, parts.config.login.lasts);
             answer
@@ -144,7 +153,7 @@ pub(super) async fn link(
     cookie::require_private(&req, &parts)?;
     let (redirect, from) = (callback_address(&req), peer::from(&req, &parts));
     let begun = parts.identity.begin_link(&person.caller, body.password, &redirect, &from).await;
-    audit(&req, &person, "oidc_link_begin", "oidc", &begun);
+    audit(&req, &person, "oidc_link_begin", PROVIDER, &begun);
     let (location, sealed) = begun?;
     Ok(HttpResponse::Ok().cookie(flow_cookie(&req, sealed)).json(Onward { location }))
 }
@@ -158,7 +167,7 @@ pub(super) async fn unlink(
     person: Person,
 ) -> Result<Json<Done>, Problem> {
     let outcome = parts.identity.unlink(&person.caller).await;
-    audit(&req, &person, "oidc_unlink", "oidc", &outcome);
+    audit(&req, &person, "oidc_unlink", PROVIDER, &outcome);
     outcome.map(|()| Json(Done::yes()))
 }
 

@@ -27,9 +27,25 @@ pub struct Returned {
 /// What came of a login at the provider.
 pub enum Arrival {
     /// Somebody is let in.
-    In(LoggedIn),
+    In {
+        /// Their login.
+        logged_in: LoggedIn,
+        /// What became of their account.
+        account: AccountNews,
+    },
     /// An account was linked with this person's.
     Linked(PersonRow),
+}
+
+/// What a login at the provider did to the account here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountNews {
+    /// Nothing.
+    Same,
+    /// It was made.
+    Made,
+    /// It has other roles or groups.
+    Changed,
 }
 
 impl Identity {
@@ -88,7 +104,7 @@ impl Identity {
             ProviderAccount { issuer: provider.issuer().to_owned(), subject: claims.subject.clone() };
         match flow.purpose.linked() {
             Some((person, login)) => self.link(&person, &login, &account).await.map(Arrival::Linked),
-            None => self.let_in(&claims, &account, from).await.map(Arrival::In),
+            None => self.let_in(&claims, &account, from).await,
         }
     }
 
@@ -97,32 +113,39 @@ impl Identity {
         claims: &Claims,
         account: &ProviderAccount,
         from: &Whence,
-    ) -> Result<LoggedIn, Problem> {
-        let person = match self.shared.store.person_of_provider(account).await? {
+    ) -> Result<Arrival, Problem> {
+        let (person, news) = match self.shared.store.person_of_provider(account).await? {
             Some((person, _)) if person.state != PersonState::Active => {
                 return Err(Problem::new(Code::NOT_LINKED));
             }
             Some((person, true)) => self.follow(person, claims).await?,
-            Some((person, false)) => person,
-            None if self.shared.config.oidc.create => self.made_for(claims, account).await?,
+            Some((person, false)) => (person, AccountNews::Same),
+            None if self.shared.config.oidc.create => {
+                (self.made_for(claims, account).await?, AccountNews::Made)
+            }
             None => return Err(Problem::new(Code::NOT_LINKED)),
         };
         let rests = Rests::Provider { issuer: &account.issuer, subject: &account.subject };
-        self.begin(person, rests, from).await
+        let logged_in = self.begin(person, rests, from).await?;
+        Ok(Arrival::In { logged_in, account: news })
     }
 
     /// An account that was made for one of the provider's has the roles and groups that it has there.
-    async fn follow(&self, person: PersonRow, claims: &Claims) -> Result<PersonRow, Problem> {
+    async fn follow(
+        &self,
+        person: PersonRow,
+        claims: &Claims,
+    ) -> Result<(PersonRow, AccountNews), Problem> {
         let config = &self.shared.config.oidc;
         let (roles, groups) = (claims.roles(config), claims.groups(config));
         if (&roles, &groups) == (&person.roles, &person.groups) {
-            return Ok(person);
+            return Ok((person, AccountNews::Same));
         }
         let _turn = self.turn().await;
         let person = PersonRow { roles, groups, ..person };
         self.shared.store.change_person(&person).await?;
         self.changed();
-        Ok(person)
+        Ok((person, AccountNews::Changed))
     }
 
     /// A name that is somebody's already is not given again: whoever has it may link their account.

@@ -34,7 +34,7 @@ mod tests;
 mod throttle;
 mod totp;
 
-pub use linked::{Arrival, Returned};
+pub use linked::{AccountNews, Arrival, Returned};
 use password::Passwords;
 pub use password::Secret;
 pub use provider::{Provider, Purpose, Sealed, check as check_provider, role_line};
@@ -193,14 +193,20 @@ impl Identity {
         self.known(self.by_token(Hashed::of(token), Use::Works).await, Proof::Token)
     }
 
-    /// Whether what somebody came with is still worth something, and who they are now.
+    /// Whether what somebody came with is still worth something, and who they are now. SECOND_FACTOR_MISSING: they have
+    /// turned off what is required.
     pub async fn still(&self, pass: &Pass, how: Use) -> Result<Caller, Problem> {
         let caller = match pass {
             Pass::Demo => Some(Caller::demo()),
             Pass::Login(_, secret) => self.by_login(*secret, how).await?,
             Pass::Token(_, secret) => self.by_token(*secret, how).await?,
         };
-        caller.ok_or_else(|| Problem::new(Code::LOGIN_EXPIRED))
+        match caller.ok_or_else(|| Problem::new(Code::LOGIN_EXPIRED))? {
+            caller if caller.second_factor == SecondFactor::Missing => {
+                Err(Problem::new(Code::SECOND_FACTOR_MISSING))
+            }
+            caller => Ok(caller),
+        }
     }
 
     fn known(&self, caller: Result<Option<Caller>, Problem>, proof: Proof) -> Result<Caller, Problem> {

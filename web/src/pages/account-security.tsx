@@ -139,7 +139,7 @@ export function ProviderLink({ list, provider }: { list: List<unknown>; provider
   }
   return (
     <section class="card">
-      <h2>Linked with “{provider}”</h2>
+      <h2>{`Linked with “${provider}”`}</h2>
       <p>You can log in that way, too.</p>
       <button
         type="button"

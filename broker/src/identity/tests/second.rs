@@ -187,6 +187,9 @@ async fn where_it_is_required_whoever_has_none_is_only_let_in_to_set_one_up() {
     let second_factor =
         async |cookie: &str| world.identity.of_cookie(cookie).await.ok().map(|caller| caller.second_factor);
     assert_eq!(second_factor(&cookie).await, Some(SecondFactor::Missing));
+    // Nor does anything go on that was begun: a terminal, a stream of events.
+    let pass = world.identity.of_cookie(&cookie).await.unwrap().pass;
+    assert_eq!(refused(world.identity.still(&pass, Use::Looks).await), Code::SECOND_FACTOR_MISSING);
     let (.., set_up) = world.enrolled("anna").await;
     assert_eq!(second_factor(&set_up).await, Some(SecondFactor::On));
     assert_eq!(second_factor(&other).await, None);
