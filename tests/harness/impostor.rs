@@ -100,6 +100,7 @@ impl Impostor {
             resume: None,
             enroll: None,
             signature: String::new(),
+            stood_still_ms: 0,
         })
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bond::{Bond, reap};
 use super::dial::Socket;
+use super::still::Still;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::Metrics;
@@ -51,8 +52,15 @@ struct Line {
 }
 
 /// Drives the link until the WebSocket breaks or we leave.
-pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &CancellationToken) -> Ended {
+pub async fn drive(
+    socket: Socket,
+    bond: &mut Bond,
+    agent: &Agent,
+    still: &Still,
+    leave: &CancellationToken,
+) -> Ended {
     let mut line = Line { socket, unflushed: false };
+    let mut turns = still.watch(bond.turns_within());
     let mut back = None;
     loop {
         while let Some(event) = bond.link.poll_event() {
@@ -73,6 +81,10 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
             () = clock::until(bond.link.poll_timeout()) => Happened::Time,
             () = reap(&mut bond.streams) => Happened::Nothing,
         };
+        if let Some(stood) = turns.turned() {
+            tracing::info!(?stood, "this program stood still");
+            agent.metrics.stood_still();
+        }
         match happened {
             Happened::Frame(frame) => {
                 agent.metrics.received(frame.len());

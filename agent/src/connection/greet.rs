@@ -57,6 +57,7 @@ pub async fn greet<S>(
     socket: &mut WebSocketStream<S>,
     agent: &Agent,
     resume: Option<&str>,
+    stood_still_ms: u32,
 ) -> Result<Welcome, GreetingError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -66,7 +67,9 @@ where
         .common_version()
         .ok_or(GreetingError::Version { lowest: challenge.versions.1, highest: challenge.versions.0 })?;
     let install_key = agent.install_key()?;
-    let hello = hello(agent, version, &challenge, resume, install_key.as_ref()).await?;
+    let mut hello = hello(agent, version, &challenge, resume, install_key.as_ref()).await?;
+    // Not signed, so it may come last.
+    hello.stood_still_ms = stood_still_ms;
     socket.send(Message::Binary(Greeting::Hello(hello.clone()).encode())).await?;
     match receive(socket).await? {
         Greeting::Welcome(welcome) => {
@@ -123,6 +126,7 @@ async fn hello(
         resume: resume.map(str::to_owned),
         enroll: None,
         signature: String::new(),
+        stood_still_ms: 0,
     };
     hello.enroll = install_key.map(|key| key.prove(&hello.enroll_bytes(challenge)));
     hello.signature = BASE64_STANDARD.encode(agent.identity.sign(&hello.signed_bytes(challenge)));

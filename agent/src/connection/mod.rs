@@ -1,7 +1,7 @@
 //! The WebSocket under the link, and how it comes back when it breaks.
 //!
 //! `dial` opens one, `greet` says who we are, `drive` moves the link's frames over it until it breaks,
-//! `bond` is what lasts meanwhile, `backoff` says when to try again.
+//! `bond` is what lasts meanwhile, `backoff` says when to try again, `still` notices that we stood still.
 
 use moorline_wire::Code;
 use moorline_wire::link::Attach;
@@ -15,6 +15,7 @@ mod dial;
 mod drive;
 mod greet;
 mod proxy;
+mod still;
 
 pub use backoff::{Backoff, Outcome};
 pub use dial::{DialError, Dialer, Socket};
@@ -22,6 +23,7 @@ pub use greet::{GreetingError, InstallKey};
 
 use bond::Bond;
 use drive::Ended;
+use still::Still;
 
 use crate::agent::Agent;
 use crate::clock;
@@ -45,11 +47,12 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
     let mut backoff = Backoff::new(&agent.config.timing);
     let mut bond: Option<Bond> = None;
     let mut wait = std::time::Duration::ZERO;
+    let still = Still::default();
     loop {
         let resume = bond.as_ref().filter(|bond| bond.link.is_resumable()).map(|bond| bond.resume.clone());
         let attempt = async {
             clock::pass(wait).await;
-            connect(agent, dialer, resume.as_deref()).await
+            connect(agent, dialer, resume.as_deref(), still.untold_ms()).await
         };
         let connected = tokio::select! {
             biased;
@@ -61,7 +64,8 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
         {
             Ok((socket, bond)) => {
                 let since = clock::now();
-                let ended = drive::drive(socket, bond, agent, leave).await;
+                still.told();
+                let ended = drive::drive(socket, bond, agent, &still, leave).await;
                 bond.disconnected();
                 backoff.may_take(bond.may_take());
                 agent.metrics.disconnected(matches!(ended, Ended::Broke(_)));
@@ -94,9 +98,14 @@ async fn away<T>(bond: &mut Option<Bond>, agent: &Agent, io: impl Future<Output 
     done
 }
 
-async fn connect(agent: &Agent, dialer: &Dialer, resume: Option<&str>) -> Result<(Socket, Welcome), Failure> {
+async fn connect(
+    agent: &Agent,
+    dialer: &Dialer,
+    resume: Option<&str>,
+    stood_still_ms: u32,
+) -> Result<(Socket, Welcome), Failure> {
     let mut socket = dialer.dial().await?;
-    let greeting = greet::greet(&mut socket, agent, resume);
+    let greeting = greet::greet(&mut socket, agent, resume, stood_still_ms);
     let welcome = clock::within(agent.config.timing.greeting, "the greeting", Box::pin(greeting)).await??;
     Ok((socket, welcome))
 }

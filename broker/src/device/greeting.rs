@@ -137,6 +137,10 @@ async fn admit(
         None if install_key.is_some() => enroll(parts, &hello, key, host_keys).await?,
         None => return Err(unknown(&hello)),
     }
+    if hello.stood_still_ms > 0 {
+        info!(device = %hello.device, for_ms = hello.stood_still_ms, "agent stood still");
+        parts.metrics.agent_stood_still();
+    }
     Ok(Greeted {
         resume: hello.resume.as_deref().map(Hashed::of),
         enrolled: install_key.map(|install_key| {

@@ -103,6 +103,7 @@ impl Agent {
             resume: self.resume.clone(),
             enroll: None,
             signature: String::new(),
+            stood_still_ms: 0,
         };
         if let Some(install_key) = &self.install_key {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, install_key.as_bytes());

@@ -79,6 +79,10 @@ pub struct Hello {
     pub enroll: Option<String>,
     /// Ed25519 over `Hello::signed_bytes`.
     pub signature: String,
+    /// For how long the agent stood still since its last welcome, in milliseconds: stopped, starved or asleep. It
+    /// is for figures only, and not signed: older brokers do not know it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stood_still_ms: u32,
 }
 
 /// The device is in.
@@ -191,7 +195,7 @@ impl Challenge {
 
 impl Hello {
     /// What the signature covers: a domain string, the broker's nonce and name, and every field
-    /// of this message but the signature, each with its length before it.
+    /// of this message before the signature, each with its length before it.
     pub fn signed_bytes(&self, challenge: &Challenge) -> Vec<u8> {
         let mut proof = Proof::of(SIGNED);
         proof.text(&challenge.nonce).text(&challenge.broker);

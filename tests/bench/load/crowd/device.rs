@@ -201,6 +201,7 @@ impl Device {
             resume: resume.map(|(_, token)| token.clone()),
             enroll: None,
             signature: String::new(),
+            stood_still_ms: 0,
         };
         let proof = hmac::sign(&self.crowd.install_key, &hello.enroll_bytes(challenge));
         hello.enroll = Some(STANDARD.encode(proof.as_ref()));
