@@ -65,6 +65,14 @@ export const fleet = dashboard(
               },
               now("moorline_devices_with_changed_host_key"),
             ),
+            stat(
+              {
+                title: "Devices that wait for approval",
+                description: "Devices that came with an install key whose devices wait. They are connected, and get no sessions until somebody approves them. Beyond limits.devices_pending no more of them are taken.",
+                unit: "short",
+              },
+              now("moorline_devices_pending"),
+            ),
           ],
         },
       ],

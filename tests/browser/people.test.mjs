@@ -106,6 +106,23 @@ for (const [colorScheme, width] of [['light', 320], ['dark', 1280]]) {
     await clean(tab, 'grants');
     await tab.page.getByRole('button', { name: 'Take back' }).click();
     await tab.until((who) => !window.__test.words().includes(`person:${who}`), name);
+    await go('Install keys');
+    await tab.page.getByLabel('What it is for').fill('the roof');
+    await tab.page.getByLabel('How many devices').fill('2');
+    await tab.page.getByLabel('Days until it ends').fill('400');
+    await tab.page.getByRole('button', { name: 'Make', exact: true }).click();
+    await tab.says(/must end within a year/);
+    await tab.page.getByLabel('Days until it ends').fill('7');
+    await tab.page.getByLabel('Tags of its devices').fill('lab, roof');
+    await tab.page.getByRole('button', { name: 'Make', exact: true }).click();
+    await tab.says(/run this on the device/);
+    assert.match(await tab.words(), /printf %s 'mli_[a-z2-7]{16}_[\w-]{43}' \| moorline-agent enroll --broker ws:/);
+    await tab.says(/0 of 2 times/);
+    await clean(tab, 'install keys');
+    await tab.page.getByRole('button', { name: 'I have it' }).click();
+    assert.ok(!/mli_/.test(await tab.words()), 'the key is still there');
+    await tab.page.getByRole('button', { name: 'End the install key for the roof' }).click();
+    await tab.until(() => !window.__test.words().includes('the roof'));
     await go('Account');
     await tab.says(/this one/);
     await tab.page.getByLabel('What it is for').fill('ci');
@@ -118,6 +135,39 @@ for (const [colorScheme, width] of [['light', 320], ['dark', 1280]]) {
     await clean(tab, 'audit');
   });
 }
+
+test('a device that waits is approved, renamed, tagged and revoked on the page', async (stage) => {
+  stage.announce(/device_revoked|device refused/);
+  const expires = new Date(Date.now() + 3_600_000).toISOString();
+  const made = await stage.world.ask('POST', 'install-keys', { label: 'lab', mode: 'pending', tags: ['lab'], expires });
+  const agent = await stage.world.enrol('newcomer', made.key);
+  const tab = await (await window(stage)).open('/devices');
+  await logIn(tab, 'anna');
+  await tab.says(/Waits for approval/);
+  await clean(tab, 'a device that waits');
+  await tab.page.getByRole('button', { name: 'Approve newcomer' }).click();
+  await tab.until(() => !window.__test.words().includes('Waits for approval'));
+  await tab.page.getByRole('button', { name: 'Manage newcomer' }).click();
+  await tab.page.getByLabel('Name').fill('roof-\u202e1');
+  await tab.page.getByRole('button', { name: 'Save' }).click();
+  await tab.says(/This is no name for a device/);
+  await clean(tab, 'the dialog of a device');
+  await tab.page.getByLabel('Name').fill('roof-1');
+  await tab.page.getByLabel('Tags').fill('lab,roof');
+  await tab.page.getByRole('button', { name: 'Save' }).click();
+  await tab.says(/lab, roof/);
+  await tab.page.getByRole('button', { name: 'Manage roof-1' }).click();
+  await tab.page.getByRole('button', { name: 'Revoke…' }).click();
+  await tab.says(/its key is refused for ever/);
+  await tab.page.getByRole('button', { name: 'Revoke it' }).click();
+  await tab.says(/Revoked/);
+  assert.equal(await tab.page.getByRole('link', { name: 'Open a shell on roof-1' }).count(), 0);
+  await tab.page.getByRole('button', { name: 'Manage roof-1' }).click();
+  await tab.page.getByRole('button', { name: 'Forget…' }).click();
+  await tab.page.getByRole('button', { name: 'Forget it' }).click();
+  await tab.until(() => !window.__test.words().includes('roof-1'));
+  await agent.stop();
+});
 
 /** What an authenticator shows so many steps from now (RFC 6238). */
 function codeOf(secret, steps = 0) {

@@ -2,6 +2,7 @@
 //! asked of both kinds of device is asked of both.
 
 mod breaks;
+mod devices;
 mod endings;
 mod link;
 mod observe;

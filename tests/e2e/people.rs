@@ -68,7 +68,7 @@ async fn attached(broker: &Broker, session: &str) -> Result<Raw> {
     Ok(terminal)
 }
 
-async fn ask(broker: &Broker, method: Method, path: &str, body: Value) -> Result<Answer> {
+pub async fn ask(broker: &Broker, method: Method, path: &str, body: Value) -> Result<Answer> {
     broker.call(method, path, Some(body)).await
 }
 

@@ -99,6 +99,8 @@ impl Impostor {
             capabilities: Vec::new(),
             resume: None,
             enroll: None,
+            install_key: None,
+            next_key: None,
             signature: String::new(),
             stood_still_ms: 0,
         })

@@ -150,6 +150,9 @@ pub fn needs_a_person(code: Code) -> bool {
         Code::BROKER_UNTRUSTED,
         Code::VERSION,
         Code::POLICY,
+        Code::DEVICE_REVOKED,
+        Code::INSTALL_KEY_OVER,
+        Code::KEY_REPLACED,
     ]
     .contains(&code)
 }

@@ -6,8 +6,8 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `session_list`, `sessions`,
-//!   `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
+//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `standing`, `install_keys`,
+//!   `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -44,6 +44,7 @@ mod events;
 mod faults;
 mod grants;
 mod guard;
+mod install_keys;
 mod log;
 mod login;
 mod me;
@@ -57,6 +58,7 @@ mod second;
 mod session_list;
 mod sessions;
 mod sockets;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -83,6 +85,8 @@ fn routes(r: &mut Routes) {
         .get(SeesDevice, devices::show)
         .patch(OnDevice(Act::Manage), devices::change)
         .delete(OnDevice(Act::Manage), devices::forget);
+    r.at("/api/v1/devices/{id}/approve").post(OnDevice(Act::Manage), standing::approve);
+    r.at("/api/v1/devices/{id}/revoke").post(OnDevice(Act::Manage), standing::revoke);
     r.at("/api/v1/sessions")
         .get(Person, session_list::list)
         .post(Person, sessions::create)
@@ -144,10 +148,12 @@ fn people_and_what_is_theirs(r: &mut Routes) {
     r.at("/api/v1/grants/{id}").delete(Accounts, grants::remove);
     r.at("/api/v1/access").get(Admin, grants::explain);
     r.at("/api/v1/audit").get(Admin, audit::list);
+    r.at("/api/v1/install-keys").get(Admin, install_keys::list).post(Admin, install_keys::create);
+    r.at("/api/v1/install-keys/{id}").delete(Admin, install_keys::end);
 }
 
 /// Addresses that show the page of the web build; what stands on it, it asks the API for.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/devices",
     "/sessions",
@@ -155,6 +161,7 @@ const PAGES: [&str; 11] = [
     "/account",
     "/people",
     "/grants",
+    "/install-keys",
     "/audit",
     "/welcome",
     "/s/{id}",

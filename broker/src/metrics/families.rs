@@ -64,6 +64,7 @@ metrics! {
     greetings_running: IntGauge "greetings_running" "Devices that are being greeted." [];
     host_key_changes: IntCounter "host_key_changes_total" "Times that a device showed host keys other than the pinned ones." [];
     host_keys_refused: IntGauge "devices_with_changed_host_key" "Known devices whose sessions are refused until their new host keys are accepted." [];
+    devices_pending: IntGauge "devices_pending" "Known devices that get no sessions until somebody approves them." [];
 
     // Sessions and the people attached to them.
     sessions: IntGaugeVec "sessions" "Sessions that are not over, by state." ["state"];

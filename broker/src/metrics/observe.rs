@@ -109,6 +109,11 @@ impl Metrics {
         self.families.host_key_changes.inc();
     }
 
+    /// So many devices wait for approval.
+    pub fn devices_pending(&self, count: i64) {
+        self.families.devices_pending.set(count);
+    }
+
     /// So many devices are refused because of that.
     pub fn host_keys_refused(&self, count: i64) {
         self.families.host_keys_refused.set(count);

@@ -21,20 +21,24 @@ use crate::problem::Problem;
 mod audit;
 mod device;
 mod grant;
+mod install_key;
 mod login;
 mod person;
 mod provider;
 mod second;
 mod seen;
 mod session;
+mod standing;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use device::{DeviceRow, DeviceSeen};
 pub use grant::GrantRow;
+pub use install_key::{Enrolling, InstallKeyRow, KeyMode, KeyProofs};
 pub use login::{LoginRow, Rests, TokenRow, Way};
 pub use person::{Credentials, Invited, PersonRow, PersonState};
 pub use provider::ProviderAccount;
 pub use session::{EndedAt, House, SessionFilter, SessionRow, SessionsOf};
+pub use standing::Standing;
 
 /// The file of the store inside `data_dir`.
 pub const FILE: &str = "moorline.db";
@@ -78,6 +82,7 @@ impl Store {
         };
         store.migrate().await?;
         store.count_refused().await?;
+        store.count_pending().await?;
         Ok(store)
     }
 

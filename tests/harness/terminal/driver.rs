@@ -27,6 +27,8 @@ pub(super) struct Driver {
     viewer: Viewer,
     host: String,
     origin: String,
+    /// Whoever opened it, outside demo mode.
+    cookie: Option<String>,
     through: SocketAddr,
     session: String,
     ticket: Option<String>,
@@ -62,6 +64,7 @@ impl Driver {
             viewer: Viewer::new(format!("{:032x}", rand::random::<u128>()), size),
             host: broker.address.to_string(),
             origin: broker.origin(),
+            cookie: broker.cookie.clone(),
             through,
             session: session.to_owned(),
             ticket: Some(ticket),
@@ -107,7 +110,10 @@ impl Driver {
         let stream = TcpStream::connect(self.through).await?;
         stream.set_nodelay(true)?;
         let path = format!("/api/v1/sessions/{}/terminal", self.session);
-        let request = upgrade_request(&self.host, &path, Some(&self.origin), SUBPROTOCOL)?;
+        let mut request = upgrade_request(&self.host, &path, Some(&self.origin), SUBPROTOCOL)?;
+        if let Some(cookie) = &self.cookie {
+            request.headers_mut().insert("cookie", cookie.parse()?);
+        }
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         Ok(socket)
     }
