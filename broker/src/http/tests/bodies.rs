@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::staff::{LAB, Staff};
 use super::*;
 
-/// A body for every route that reads one, as it could be meant. A route that is not here is sent `{}` as its pattern.
+/// A body for every route that reads one, as it could be meant. A route that is not here is sent `{}`.
 fn meant(line: &str) -> Value {
     match line {
         "POST /api/v1/login" => json!({ "name": "root", "password": "correct horse", "code": "123456" }),
@@ -36,32 +36,32 @@ fn meant(line: &str) -> Value {
         "POST /api/v1/sessions" => {
             json!({ "device": LAB, "cols": 80, "rows": 24, "login": "pi", "command": "uname" })
         }
+        "POST /api/v1/install-keys" => {
+            json!({ "label": "bench", "mode": "pending", "uses_max": 1, "tags": ["lab"] })
+        }
         "PUT /api/v1/log" => json!({ "filter": "info" }),
         _ => json!({}),
     }
 }
 
-/// Routes that take no body: what is sent with them is not read.
-const BODILESS: [&str; 4] = [
-    "POST /api/v1/logout",
-    "POST /api/v1/people/{id}/invitations",
-    "POST /api/v1/sessions/{id}/tickets",
-    "POST /api/v1/test/panic/{id}",
-];
-
-/// Every route that reads a body, as method, path and what could be meant.
+/// Every route that reads a body, by the description of the API, as method, path and what could be meant.
 fn targets() -> Vec<(String, String, Value)> {
-    let lines = Routes::listed().lines.into_iter();
-    let lines = lines.filter(|(method, ..)| matches!(*method, Method::POST | Method::PUT | Method::PATCH));
-    lines
-        .map(|(method, pattern, _)| (format!("{method} {pattern}"), method.to_string(), pattern))
-        .filter(|(line, ..)| !BODILESS.contains(&line.as_str()))
-        .map(|(line, method, pattern)| {
+    let document = serde_json::to_value(Api::openapi()).unwrap();
+    let mut targets = Vec::new();
+    for (pattern, methods) in document["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            if described["requestBody"].is_null() {
+                continue;
+            }
+            let method = method.to_uppercase();
             let path =
                 if pattern.contains("devices") { pattern.replace("{id}", LAB) } else { path_of(pattern) };
-            (method, path, meant(&line))
-        })
-        .collect()
+            let meant = meant(&format!("{method} {pattern}"));
+            targets.push((method, path, meant));
+        }
+    }
+    assert!(targets.len() >= 15, "{targets:?}");
+    targets
 }
 
 /// A connection that is kept from one request to the next.
