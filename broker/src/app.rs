@@ -27,6 +27,7 @@ use crate::problem::Problem;
 use crate::running::Running;
 use crate::session::{SessionParts, Sessions};
 use crate::store::{self, Store};
+use crate::tls::Tls;
 use crate::user::{ResumeKey, UserParts, Users};
 use crate::warden::Warden;
 
@@ -62,6 +63,7 @@ impl App {
         let listener = http::listen(&config)?;
         let folder = take_folder(&config.data_dir)?;
         let metrics = Metrics::new();
+        let tls = Tls::load(&config.tls, &metrics)?;
         let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;
         store.open_all().await?;
         end_plain_leftovers(&store, &metrics).await?;
@@ -84,15 +86,20 @@ impl App {
         if running.after_a_crash {
             parts.metrics.former_run_crashed();
         }
-        let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
+        let (server, address) = http::serve(listener, parts.clone(), watchdog, tls.as_ref())?;
         let handle = server.handle();
         // Owner: `server` below, the handle that stops it.
         actix_rt::spawn(server);
+        let secure = tls.is_some();
+        if let Some(tls) = tls {
+            // Owner: the system; it ends with the process.
+            actix_rt::spawn(tls.keep_fresh(parts.audit.clone()));
+        }
         // Owner: the system; it ends with the process, and ends what is not allowed until then.
         actix_rt::spawn(parts.warden.clone().watch_over());
         tell_if_nobody_can_log_in(&parts).await?;
         tell_service_manager(&[sd_notify::NotifyState::Ready]);
-        tracing::info!(listen = %address, name = parts.config.name, demo = parts.config.demo, "listening");
+        tracing::info!(listen = %address, tls = secure, name = parts.config.name, demo = parts.config.demo, "listening");
         Ok(Self { address, parts, server: handle, _folder: folder, running })
     }
 

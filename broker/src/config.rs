@@ -102,6 +102,31 @@ settings! {
 }
 
 settings! {
+    /// TLS in the broker itself. Without a certificate it speaks plain HTTP, for its own machine or for a proxy.
+    Tls in "tls." {
+        /// The certificate and those that lead to its root (PEM). The names that it is for may be named in requests,
+        /// with the port of the listen address.
+        certificate_file: Option<PathBuf> = "";
+        /// Its private key (PEM, not encrypted, mode 600).
+        key_file: Option<PathBuf> = "";
+        /// The oldest version that is spoken: "1.2" or "1.3".
+        min_version: TlsVersion = "1.2";
+        /// How often both files are looked at. New ones are shown to new connections, without a restart; the others
+        /// stay. Files that cannot be used are told in the log, and the ones before are kept.
+        check: Duration = "10s";
+    }
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246, with forward secrecy only.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+settings! {
     /// How devices become known.
     Enroll in "enroll." {
         /// A file with the install key: one line, 32 random bytes or more in base64. Without one,
@@ -216,6 +241,8 @@ settings! {
         kill_grace: Duration = "5s";
         /// How long a session's certificate is valid.
         certificate: Duration = "5m";
+        /// How long the handshake of a TLS connection may take.
+        tls_handshake: Duration = "5s";
         /// How long a request's head may take to arrive.
         http_header: Duration = "5s";
         /// How long a request's body may take to arrive.
@@ -340,6 +367,7 @@ settings! {
         demo: bool = "false";
     }
     http: Http;
+    tls: Tls;
     enroll: Enroll;
     login: Login;
     timing: Timing;

@@ -1,7 +1,7 @@
 //! Moorline's broker: devices dial in, people open shells on them.
 //!
 //! In reading order: [`app`] puts the parts together and takes them apart again; [`http`] lists
-//! every route; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
+//! every route, over [`tls`] or without; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
 //! device's link; [`store`] and [`secret`] keep what outlives the process. [`identity`] knows who people are,
 //! [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
 //! [`config`], [`metrics`], [`news`], [`trace`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
@@ -38,6 +38,7 @@ mod store;
 mod supervise;
 #[cfg(test)]
 mod testkit;
+mod tls;
 mod token;
 mod trace;
 mod user;

@@ -9,6 +9,7 @@ mod operate;
 mod people;
 mod refusals;
 mod requests;
+mod secure;
 mod shell;
 mod start;
 mod viewers;

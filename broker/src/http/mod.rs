@@ -13,8 +13,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use moorline_wire::Code;
 use tokio::sync::watch;
@@ -30,6 +32,7 @@ use crate::problem::Problem;
 use crate::session::Sessions;
 use crate::socket;
 use crate::store::Store;
+use crate::tls::Tls;
 use crate::user::Users;
 use crate::warden::Warden;
 
@@ -240,9 +243,13 @@ pub fn serve(
     listener: TcpListener,
     parts: Parts,
     watchdog: Watchdog,
-) -> std::io::Result<(Server, SocketAddr)> {
-    let address = listener.local_addr()?;
-    let allowed = Arc::new(Allowed::of(&parts.config, address));
+    tls: Option<&Tls>,
+) -> Result<(Server, SocketAddr), Problem> {
+    let unstarted = |e: std::io::Error| {
+        Problem::new(Code::INTERNAL).saying("The broker could not be started. Look at its log.").because(e)
+    };
+    let address = listener.local_addr().map_err(unstarted)?;
+    let allowed = Arc::new(Allowed::of(&parts.config, address, tls.map(Tls::names)));
     let config = parts.config.clone();
     // Made once in each worker's thread, whose sockets and terminals are actors.
     let app = move || {
@@ -262,9 +269,11 @@ pub fn serve(
         .client_disconnect_timeout(CLOSE_WITHIN)
         // `app` drains before it stops the server; what is left then does not end by itself.
         .shutdown_timeout(1)
+        .tls_handshake_timeout(config.timing.tls_handshake)
         .on_connect(|connection, _| {
-            let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>();
-            if let Some(Err(e)) = stream.map(socket::tune) {
+            let plain = connection.downcast_ref::<TcpStream>();
+            let secure = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
+            if let Some(Err(e)) = plain.or_else(secure).map(socket::tune) {
                 tracing::warn!(error = %e, "could not tune a connection");
             }
         });
@@ -275,5 +284,9 @@ pub fn serve(
         workers => workers,
     };
     server = server.workers(workers).max_connections(config.limits.sockets.div_ceil(workers));
-    Ok((server.listen(listener)?.run(), address))
+    let listening = match tls {
+        None => server.listen(listener),
+        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config()?),
+    };
+    Ok((listening.map_err(unstarted)?.run(), address))
 }

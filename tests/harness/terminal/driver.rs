@@ -13,14 +13,15 @@ use moorline_wire::term::viewer::{Viewer, ViewerOutput};
 use moorline_wire::term::{SUBPROTOCOL, Size, ViewerFrame, close_number};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::{Command, Seen};
 use crate::broker::Broker;
 use crate::raw::upgrade_request;
+use crate::secure::Secure;
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// See the module.
 pub(super) struct Driver {
@@ -35,6 +36,7 @@ pub(super) struct Driver {
     orders: mpsc::UnboundedReceiver<Command>,
     /// For another ticket, when neither the first nor a resume token is of use any more.
     tickets: reqwest::RequestBuilder,
+    secure: Option<Secure>,
     reading: bool,
 }
 
@@ -71,6 +73,7 @@ impl Driver {
             tickets: broker
                 .request(reqwest::Method::POST, &format!("/api/v1/sessions/{session}/tickets"))
                 .json(&serde_json::json!({})),
+            secure: broker.secure.clone(),
             reading: true,
         }
     }
@@ -107,8 +110,13 @@ impl Driver {
         let stream = TcpStream::connect(self.through).await?;
         stream.set_nodelay(true)?;
         let path = format!("/api/v1/sessions/{}/terminal", self.session);
-        let request = upgrade_request(&self.host, &path, Some(&self.origin), SUBPROTOCOL)?;
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        let mut request = upgrade_request(&self.host, &path, Some(&self.origin), SUBPROTOCOL)?;
+        let mut connector = Connector::Plain;
+        if let Some(secure) = &self.secure {
+            *request.uri_mut() = format!("wss://{}{path}", self.host).parse()?;
+            connector = Connector::Rustls(secure.config.clone());
+        }
+        let (socket, _) = client_async_tls_with_config(request, stream, None, Some(connector)).await?;
         Ok(socket)
     }
 
