@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
 use crate::http::{self, Health, Seats};
 use crate::identity::Identity;
+use crate::keys::LoginKeys;
 use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 use crate::running::Running;
@@ -79,7 +80,10 @@ impl App {
                 .because(e)
         };
         let watchdog = Watchdog::start(config.timing.arbiter_stuck, metrics.clone()).map_err(unstarted)?;
-        let parts = assemble(config, store, metrics, ca, resume_key, watchdog.pulse(), known)?;
+        let keys = LoginKeys::load(&config.ssh, store.clone())?;
+        keys.renew().await?;
+        let secrets = Secrets { ca, keys, resume_key };
+        let parts = assemble(config, store, metrics, secrets, watchdog.pulse(), known)?;
         watchdog.watch_current();
         parts.metrics.watch_this_thread();
         let running = Running::begin(&parts.config.data_dir);
@@ -132,15 +136,25 @@ impl App {
     }
 }
 
+/// What only the broker knows.
+struct Secrets {
+    /// Signs the certificates of sessions.
+    ca: Ca,
+    /// Private keys for devices that take no certificates.
+    keys: LoginKeys,
+    /// What proves that a browser was there before.
+    resume_key: ResumeKey,
+}
+
 fn assemble(
     config: Arc<Config>,
     store: Store,
     metrics: Metrics,
-    ca: Ca,
-    resume_key: ResumeKey,
+    secrets: Secrets,
     pulse: Pulse,
     known: usize,
 ) -> Result<http::Parts, Problem> {
+    let Secrets { ca, keys, resume_key } = secrets;
     let registry = Registry::new(metrics.clone(), config.timing.restart_window);
     let devices = Devices::start(DeviceParts {
         config: config.clone(),
@@ -155,6 +169,7 @@ fn assemble(
         store: store.clone(),
         metrics: metrics.clone(),
         ca,
+        keys: keys.clone(),
         devices: devices.clone(),
         registry: registry.clone(),
     });
@@ -177,6 +192,7 @@ fn assemble(
         store,
         metrics,
         devices,
+        keys,
         sessions,
         users,
         identity,

@@ -13,6 +13,7 @@ mod layers;
 mod network;
 mod value;
 
+use crate::identity::Secret;
 pub use layers::{Layers, Loaded, load};
 pub use network::Network;
 pub use value::ByteSize;
@@ -144,6 +145,36 @@ pub enum EnrollMode {
     Automatic,
     /// Refused.
     Closed,
+}
+
+settings! {
+    /// How the broker logs in to devices.
+    Ssh in "ssh." {
+        /// "certificate": with a certificate of the broker's CA. "key": with a private key, the device's own or the
+        /// broker's. "certificate_then_key": with the key where the device refuses the certificate.
+        login_with: LoginWith = "certificate_then_key";
+        /// A private key for all devices that have none of their own: OpenSSH form, mode 600.
+        private_key_file: Option<PathBuf> = "";
+        /// A file with its passphrase, if it has one; mode 600.
+        passphrase_file: Option<PathBuf> = "";
+        /// The keys that devices' own private keys are sealed with in the store: one a line, each 32 random bytes in
+        /// base64, mode 600. The first seals, all of them open: a new one goes in front, and at the next start
+        /// everything is sealed anew. Without one, devices cannot be given keys.
+        storage_key_file: Option<PathBuf> = "";
+        /// The same without a file, for the environment: MOORLINE_SSH__STORAGE_KEY.
+        storage_key: Secret = "";
+    }
+}
+
+/// With what the broker logs in to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginWith {
+    /// A certificate.
+    Certificate,
+    /// A certificate, and if it is refused, a private key.
+    CertificateThenKey,
+    /// A private key.
+    Key,
 }
 
 settings! {
@@ -369,6 +400,7 @@ settings! {
     http: Http;
     tls: Tls;
     enroll: Enroll;
+    ssh: Ssh;
     login: Login;
     timing: Timing;
     limits: Limits;

@@ -3,7 +3,7 @@
 //! In reading order: [`app`] puts the parts together and takes them apart again; [`http`] lists
 //! every route, over [`tls`] or without; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
 //! device's link; [`store`] and [`secret`] keep what outlives the process. [`identity`] knows who people are,
-//! [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
+//! [`keys`] are those of devices that take no certificates, [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
 //! [`config`], [`metrics`], [`news`], [`trace`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
 
 use std::io::Write;
@@ -25,6 +25,7 @@ mod device;
 mod http;
 mod id;
 mod identity;
+mod keys;
 mod logging;
 mod metrics;
 mod news;

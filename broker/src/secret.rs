@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::problem::Problem;
 
+/// What is larger is no secret.
+const SECRET_BYTES_MAX: u64 = 256 * 1024;
+
 /// What `name` in `data_dir` holds; what `make` makes, when it is not there yet. `what` is its name
 /// for people.
 pub fn load_or_create<T>(
@@ -35,6 +38,18 @@ pub fn load_or_create<T>(
     })
 }
 
+/// The text of a file that a setting names and that must be closed to others.
+pub fn read_text(setting: &str, path: &Path) -> Result<Zeroizing<String>, Problem> {
+    let text = File::open(path).context("opening it").and_then(read).and_then(|bytes| {
+        let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("it is not a text"))?;
+        Ok(Zeroizing::new(text.to_owned()))
+    });
+    text.map_err(|err| {
+        let told = format!("{setting} = {} cannot be used: {err:#}.", path.display());
+        Problem::new(Code::BAD_CONFIG).saying(told).because(err)
+    })
+}
+
 /// Random bytes of the system.
 pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
     let mut bytes = Zeroizing::new([0; N]);
@@ -42,11 +57,11 @@ pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
     Ok(bytes)
 }
 
-fn read(mut file: File) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+fn read(file: File) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mode = file.metadata().context("reading its permissions")?.permissions().mode() & 0o777;
     anyhow::ensure!(mode & 0o077 == 0, "its mode is {mode:o}, so others can use it; make it 600");
     let mut bytes = Zeroizing::new(Vec::new());
-    file.read_to_end(&mut bytes).context("reading it")?;
+    file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes).context("reading it")?;
     Ok(bytes)
 }
 

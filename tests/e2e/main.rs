@@ -3,6 +3,7 @@
 
 mod breaks;
 mod endings;
+mod keys;
 mod link;
 mod observe;
 mod operate;

@@ -257,6 +257,14 @@ fn a_session_may_be_without_limits_and_with_limits_that_leave_time_for_a_warning
 }
 
 #[test]
+fn a_secret_of_the_environment_is_taken_and_never_shown() {
+    let loaded = with_environment(&[("MOORLINE_SSH__STORAGE_KEY", "c2VjcmV0")]).unwrap();
+    assert_eq!(loaded.config.ssh.storage_key.reveal(), "c2VjcmV0");
+    let told = format!("{}{:?}", loaded.listing(), loaded.config);
+    assert!(told.contains("ssh.storage_key = \"(hidden)\"") && !told.contains("c2VjcmV0"), "{told}");
+}
+
+#[test]
 fn demo_mode_on_another_address_than_loopback_is_refused() {
     for listen in ["0.0.0.0:8080", "[::]:8080", "192.168.1.5:8080"] {
         let text = refusal(with_set(&["demo=true", &format!("listen={listen}")]));

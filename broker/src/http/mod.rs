@@ -6,7 +6,7 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `session_list`, `sessions`,
+//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `session_list`, `sessions`,
 //!   `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
@@ -27,6 +27,7 @@ use crate::audit::Auditor;
 use crate::config::Config;
 use crate::device::Devices;
 use crate::identity::Identity;
+use crate::keys::LoginKeys;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::Sessions;
@@ -53,6 +54,7 @@ mod me;
 mod openapi;
 mod peer;
 mod people;
+mod private_keys;
 mod probe;
 mod route;
 mod session_list;
@@ -105,6 +107,10 @@ fn routes(r: &mut Routes) {
         .get(SeesDevice, devices::show)
         .patch(OnDevice(Act::Manage), devices::change)
         .delete(OnDevice(Act::Manage), devices::forget);
+    r.at("/api/v1/devices/{id}/private-key")
+        .get(Admin, private_keys::show)
+        .put(Admin, private_keys::set)
+        .delete(Admin, private_keys::remove);
     r.at("/api/v1/sessions")
         .get(Person, session_list::list)
         .post(Person, sessions::create)
@@ -162,6 +168,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The devices that are connected.
     pub devices: Devices,
+    /// Private keys with which the broker logs in to devices.
+    pub keys: LoginKeys,
     /// The sessions that are not over.
     pub sessions: Sessions,
     /// The browser terminals.

@@ -4,8 +4,8 @@ use actix_web::web::Json;
 use utoipa::OpenApi;
 
 use super::{
-    actors, audit, devices, events, grants, log, login, me, people, probe, session_list, sessions, sockets,
-    tokens,
+    actors, audit, devices, events, grants, log, login, me, people, private_keys, probe, session_list,
+    sessions, sockets, tokens,
 };
 
 /// Every route but the pages; a test compares it with the route table.
@@ -43,6 +43,9 @@ use super::{
         devices::show,
         devices::change,
         devices::forget,
+        private_keys::show,
+        private_keys::set,
+        private_keys::remove,
         session_list::list,
         sessions::create,
         sessions::kill_many,

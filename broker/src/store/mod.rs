@@ -23,6 +23,7 @@ mod device;
 mod grant;
 mod login;
 mod person;
+mod private_key;
 mod seen;
 mod session;
 
@@ -31,6 +32,7 @@ pub use device::{DeviceRow, DeviceSeen};
 pub use grant::GrantRow;
 pub use login::{LoginRow, TokenRow};
 pub use person::{Invited, PersonRow, PersonState};
+pub use private_key::PrivateKeyRow;
 pub use session::{EndedAt, House, SessionFilter, SessionRow, SessionsOf};
 
 /// The file of the store inside `data_dir`.
