@@ -228,7 +228,7 @@ async fn end_plain_leftovers(store: &Store, metrics: &Metrics) -> Result<(), Pro
 }
 
 /// Makes the data folder for this user alone, and takes it for this process alone.
-fn take_folder(folder: &Path) -> Result<File, Problem> {
+pub fn take_folder(folder: &Path) -> Result<File, Problem> {
     let unusable = |e: std::io::Error| {
         Problem::new(if e.kind() == std::io::ErrorKind::StorageFull {
             Code::DISK_FULL

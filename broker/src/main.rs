@@ -73,6 +73,9 @@ enum Command {
     /// Makes a folder with settings and an install key, and prints a link with which the first
     /// administrator sets a password.
     Init(identity::first::Init),
+    /// Replaces the SSH CA of a broker that does not run: rotate, then start it and wait until the devices have heard
+    /// of the next CA, then finish.
+    Ca(ca::command::Command),
 }
 
 fn main() -> ExitCode {
@@ -95,6 +98,10 @@ fn run(args: Args) -> Result<(), Problem> {
         return print(&told);
     }
     let loaded = read_settings(&args)?;
+    if let Some(Command::Ca(command)) = &args.command {
+        let told = actix_rt::System::new().block_on(ca::command::run(command, &loaded.config))?;
+        return print(&told);
+    }
     if args.check {
         return print(&loaded.listing());
     }

@@ -50,6 +50,25 @@ pub fn read_text(setting: &str, path: &Path) -> Result<Zeroizing<String>, Proble
     })
 }
 
+/// Writes a file anew, whole or not at all, for its owner alone.
+pub fn replace(data_dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Problem> {
+    let path = data_dir.join(name);
+    let draft = data_dir.join(format!("{name}.new"));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&draft, &path))
+        .and_then(|()| File::open(data_dir)?.sync_all());
+    written.map_err(|err| {
+        let told = format!("The file {} cannot be written: {err}.", path.display());
+        Problem::new(Code::BAD_CONFIG).saying(told).because(err)
+    })
+}
+
 /// Random bytes of the system.
 pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
     let mut bytes = Zeroizing::new([0; N]);

@@ -108,8 +108,23 @@ async fn a_device_that_knows_keys_alone_is_reached_by_the_brokers_key_or_its_own
     ensure!(get["fingerprint"] == fingerprint && get.get("private_key").is_none(), "{get}");
     works(&broker, &device).await?;
 
-    // Sealed: nothing of it is in the store, nor in the log.
     broker.process.kill()?;
+    is_sealed(stage)?;
+    is_sealed_anew(stage, &mut broker, &device, [&first, &second]).await?;
+
+    broker.call(Method::DELETE, &path, None).await?.is(200)?;
+    broker.call(Method::DELETE, &path, None).await?.refuses(404, "unknown")?;
+    authorizes(&device, &brokers)?;
+    works(&broker, &device).await?;
+    let audit = broker.get("/api/v1/audit").await?.to_string();
+    for what in ["device_key_set", "device_key_remove"] {
+        ensure!(audit.contains(what), "no {what} in {audit}");
+    }
+    Ok(())
+}
+
+/// Nothing of the key is in the store, nor in the log.
+fn is_sealed(stage: &Stage) -> Result<()> {
     let files = std::fs::read_dir(stage.path("broker"))?.flatten();
     let of_store: Vec<_> =
         files.filter(|entry| entry.file_name().to_string_lossy().starts_with("moorline.db")).collect();
@@ -123,20 +138,29 @@ async fn a_device_that_knows_keys_alone_is_reached_by_the_brokers_key_or_its_own
         !stage.log("broker").contains("open barley") && !stage.log("broker").contains("BEGIN"),
         "in the log"
     );
+    Ok(())
+}
 
+/// The key that seals is replaced, and lost.
+async fn is_sealed_anew(
+    stage: &Stage,
+    broker: &mut Broker,
+    device: &Device,
+    [first, second]: [&str; 2],
+) -> Result<()> {
     // Another key seals from now on, and then the first one can go.
     private(stage, "storage", &format!("{second}\n{first}\n"))?;
     broker.restart(stage).await?;
     stage.logged("broker", &["its private key is sealed with the new key"]).await?;
     broker.process.kill()?;
-    private(stage, "storage", &second)?;
+    private(stage, "storage", second)?;
     broker.restart(stage).await?;
     broker.device_is(&device.id, "online").await?;
-    works(&broker, &device).await?;
+    works(broker, device).await?;
 
     // Without it there is no way in, and the sentence says so.
     broker.process.kill()?;
-    private(stage, "storage", &first)?;
+    private(stage, "storage", first)?;
     broker.restart(stage).await?;
     stage.logged("broker", &["its private key cannot be opened"]).await?;
     broker.device_is(&device.id, "online").await?;
@@ -147,14 +171,6 @@ async fn a_device_that_knows_keys_alone_is_reached_by_the_brokers_key_or_its_own
         ensure!(ending["code"] == "bad_config", "{ending}");
     } else {
         answer.refuses(500, "bad_config")?;
-    }
-    broker.call(Method::DELETE, &path, None).await?.is(200)?;
-    broker.call(Method::DELETE, &path, None).await?.refuses(404, "unknown")?;
-    authorizes(&device, &brokers)?;
-    works(&broker, &device).await?;
-    let audit = broker.get("/api/v1/audit").await?.to_string();
-    for what in ["device_key_set", "device_key_remove"] {
-        ensure!(audit.contains(what), "no {what} in {audit}");
     }
     Ok(())
 }

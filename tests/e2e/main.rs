@@ -2,6 +2,7 @@
 //! asked of both kinds of device is asked of both.
 
 mod breaks;
+mod ca;
 mod endings;
 mod keys;
 mod link;

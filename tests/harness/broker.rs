@@ -205,6 +205,13 @@ impl Broker {
         self.ready().await
     }
 
+    /// Runs the program once with the same settings and these words; gives whether it was content, and what it said.
+    pub fn tool(&self, words: &[&str]) -> Result<(bool, String)> {
+        let output = Command::new(binary("moorline-broker")).args(&self.command).args(words).output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+
     async fn ready(&mut self) -> Result<()> {
         let url = self.url("/livez");
         let (http, process) = (&self.http, &mut self.process);

@@ -45,11 +45,13 @@ pub enum Refusal {
 }
 
 /// What the certificate allows for this login, at this time (seconds since 1970).
-pub fn check(cert: &Certificate, login: &str, ca: Option<&KeyData>, now: u64) -> Result<Grant, Refusal> {
-    // The pinned key is a plain key, never a certificate: so equality also refuses a certificate that
+pub fn check(cert: &Certificate, login: &str, cas: &[KeyData], now: u64) -> Result<Grant, Refusal> {
+    // Each pinned key is a plain key, never a certificate: so equality also refuses a certificate that
     // is signed by a certificate (CVE-2025-49825).
-    let ca = ca.ok_or(Refusal::NoCa)?;
-    if cert.signature_key() != ca {
+    if cas.is_empty() {
+        return Err(Refusal::NoCa);
+    }
+    if !cas.contains(cert.signature_key()) {
         return Err(Refusal::OtherCa);
     }
     cert.verify_signature().map_err(|_| Refusal::Signature)?;
@@ -133,7 +135,7 @@ mod tests {
     /// What comes of it at a device that trusts the CA; `None` where it is not even read.
     fn outcome(bytes: &[u8]) -> Option<Result<Grant, Refusal>> {
         let ca = key(1).public_key().key_data().clone();
-        Some(check(&Certificate::from_bytes(bytes).ok()?, "root", Some(&ca), NOW))
+        Some(check(&Certificate::from_bytes(bytes).ok()?, "root", &[ca], NOW))
     }
 
     #[test]

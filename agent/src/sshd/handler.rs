@@ -222,8 +222,7 @@ impl Handler for Connection {
         self.offers = 0;
         let cert = cert.clone();
         let decide = move |shared: &Shared, login: &Login| {
-            let ca = shared.ca.get();
-            certificate::check(&cert, &login.name, ca.as_ref(), clock::unix_seconds())
+            certificate::check(&cert, &login.name, &shared.ca.get(), clock::unix_seconds())
                 .map_err(|refusal| refusal.to_string())
         };
         Ok(self.admit(user, decide).await)

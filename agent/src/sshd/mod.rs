@@ -78,19 +78,20 @@ enum Stage {
     In,
 }
 
-/// The broker's CA, which may be pinned while we run.
+/// The broker's CA, which may be pinned while we run; two of them while it is being replaced.
 #[derive(Debug, Clone, Default)]
-pub struct UserCa(Arc<Mutex<Option<KeyData>>>);
+pub struct UserCa(Arc<Mutex<Vec<KeyData>>>);
 
 impl UserCa {
-    /// The pinned one, if any.
-    pub fn get(&self) -> Option<KeyData> {
+    /// The pinned ones, if any.
+    pub fn get(&self) -> Vec<KeyData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on this one.
-    pub fn set(&self, ca: &PublicKey) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ca.key_data().clone());
+    /// From now on these and no others.
+    pub fn set(&self, cas: &[PublicKey]) {
+        let cas = cas.iter().map(|ca| ca.key_data().clone()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cas;
     }
 }
 

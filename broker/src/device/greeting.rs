@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use data_encoding::BASE32_NOPAD;
-use moorline_wire::link::greeting::{Challenge, Hello, Message, Refused, VERSIONS, Welcome};
+use moorline_wire::link::greeting::{Challenge, HEARD, Hello, Message, Refused, VERSIONS, Welcome};
 use moorline_wire::{Code, DeviceId};
 use ring::digest::{SHA256, digest};
 use ring::hmac;
@@ -52,6 +52,8 @@ pub struct Greeted {
     pub clock_ahead: i64,
     /// Where its agent's program is, if it keeps shells.
     pub keeper: Option<String>,
+    /// Which handover of the CA it has heard; 0: none.
+    pub heard: u64,
 }
 
 /// Challenges the agent, reads its answer and decides. Who is refused is told why.
@@ -137,7 +139,12 @@ async fn admit(
         None if install_key.is_some() => enroll(parts, &hello, key, host_keys).await?,
         None => return Err(unknown(&hello)),
     }
+    let heard = heard(&hello.capabilities);
+    if heard > 0 {
+        parts.store.heard_ca(&hello.device, heard).await?;
+    }
     Ok(Greeted {
+        heard,
         resume: hello.resume.as_deref().map(Hashed::of),
         enrolled: install_key.map(|install_key| {
             let proof = hmac::sign(&install_key, &Welcome::enroll_bytes(&hello, parts.ca.public_line()));
@@ -275,6 +282,12 @@ fn plain(text: &str) -> String {
 
 /// Where the agent's program is, if the agent says that it keeps shells; a path that cannot be one
 /// counts as none.
+/// Which handover of the CA the agent has heard.
+fn heard(capabilities: &[String]) -> u64 {
+    let said = capabilities.iter().find_map(|capability| capability.strip_prefix(HEARD));
+    said.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 fn keeper(capabilities: &[String]) -> Option<String> {
     let path = capabilities.iter().find_map(|capability| capability.strip_prefix(KEEPER))?;
     let usable = path.starts_with('/') && path.len() <= PATH_BYTES_MAX && !path.chars().any(char::is_control);
@@ -318,5 +331,6 @@ pub fn welcome(
         dead_ms: ms(timing.link_dead),
         resume_within_ms: ms(timing.link_resume_within),
         spread_ms: ms(spread),
+        handover: parts.ca.handover(),
     }
 }

@@ -21,6 +21,7 @@ use crate::metrics::{Metrics, Wait};
 use crate::store::{FILE, House, SessionRow, Store};
 
 mod administration;
+mod bodies;
 mod logins;
 mod matrix;
 mod pages;

@@ -195,7 +195,7 @@ fn opened(settings: &Ssh) -> Result<Option<Vault>, Problem> {
 
 /// The private key that stands in a text. The error is a sentence with what is expected; it has nothing of the text.
 pub fn parsed(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, String> {
-    if !text.trim_start().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
+    if !text.trim_start().starts_with(concat!("-----BEGIN OPENSSH ", "PRIVATE KEY-----")) {
         return Err("it is not a private key in OpenSSH form. Convert it: ssh-keygen -p -f FILE".to_owned());
     }
     let key =

@@ -113,7 +113,7 @@ fn bound_to(device: &DeviceId, key_id: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const SECRET: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----";
+    const SECRET: &[u8] = b"the private half of a key, in some form";
 
     fn line(byte: u8) -> String {
         STANDARD.encode([byte; 32])

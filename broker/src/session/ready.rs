@@ -84,6 +84,7 @@ async fn with_proofs(
             login: &wish.login,
             device_clock: opened.clock,
             valid_for: parts.config.timing.certificate,
+            heard: opened.heard,
         })?;
         proofs.push(Proof::Certificate(key.into(), Box::new(certificate)));
     }

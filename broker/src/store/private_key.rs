@@ -7,6 +7,17 @@ use sqlx::sqlite::SqliteRow;
 use super::{Store, micros, timestamp, undecodable};
 use crate::problem::Problem;
 
+/// A device, and which handover of the CA it has heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeardRow {
+    /// Which device.
+    pub device: String,
+    /// Its name for people.
+    pub name: String,
+    /// The generation; 0: none.
+    pub generation: u64,
+}
+
 /// A private key with which the broker logs in to one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateKeyRow {
@@ -73,6 +84,52 @@ impl Store {
             .map(drop)
         };
         self.written("set_private_key", call).await
+    }
+
+    /// The device has heard that handover of the CA. Written only when it is news: there may be thousands of greetings.
+    pub async fn heard_ca(&self, device: &DeviceId, generation: u64) -> Result<(), Problem> {
+        let generation = i64::try_from(generation).unwrap_or(i64::MAX);
+        let known = async {
+            sqlx::query_scalar::<_, i64>("SELECT generation FROM device_cas WHERE device = $1")
+                .bind(device.as_str())
+                .fetch_optional(&self.pool)
+                .await
+        };
+        if self.measured("heard_ca_known", known).await? == Some(generation) {
+            return Ok(());
+        }
+        let call = async {
+            sqlx::query(
+                "INSERT INTO device_cas (device, generation) VALUES ($1, $2)
+                 ON CONFLICT (device) DO UPDATE SET generation = excluded.generation",
+            )
+            .bind(device.as_str())
+            .bind(generation)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+        };
+        self.written("heard_ca", call).await
+    }
+
+    /// Every device that has not heard that handover, by name.
+    pub async fn have_not_heard(&self, generation: u64) -> Result<Vec<HeardRow>, Problem> {
+        let call = async {
+            let rows = sqlx::query(
+                "SELECT id, name, coalesce(generation, 0) AS generation FROM devices
+                 LEFT JOIN device_cas ON device = id WHERE coalesce(generation, 0) < $1 ORDER BY name, id",
+            )
+            .bind(i64::try_from(generation).unwrap_or(i64::MAX))
+            .fetch_all(&self.pool)
+            .await?;
+            let of_row = |row: &SqliteRow| {
+                let generation = row.try_get::<i64, _>("generation")?;
+                let generation = u64::try_from(generation).unwrap_or(0);
+                Ok(HeardRow { device: row.try_get("id")?, name: row.try_get("name")?, generation })
+            };
+            rows.iter().map(of_row).collect()
+        };
+        self.measured("have_not_heard", call).await
     }
 
     /// Takes a device's key away. `false`: it had none.

@@ -75,11 +75,14 @@ impl Tls {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(versions)
-            .map_err(|e| Problem::new(Code::INTERNAL).because(e))?
-            .with_no_client_auth()
-            .with_cert_resolver(self.newest.clone());
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_protocol_versions(versions)
+                .map_err(|e| Problem::new(Code::INTERNAL).because(e))?
+                .with_no_client_auth()
+                .with_cert_resolver(self.newest.clone());
+        // Ours has AES-256 first; an old client would put first what it is used to.
+        config.ignore_client_order = true;
         Ok(config)
     }
 
