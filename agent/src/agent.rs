@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use moorline_link_io::LinkStream;
 use moorline_wire::Code;
@@ -21,8 +21,7 @@ use crate::{Problem, clock, host_keys, keeper, metrics, service, tunnel};
 pub struct Agent {
     /// The settings.
     pub config: Config,
-    /// Who this device is.
-    pub identity: Identity,
+    identity: RwLock<Arc<Identity>>,
     /// The pinned CA of the broker.
     pub user_ca: UserCa,
     /// What is counted.
@@ -31,6 +30,8 @@ pub struct Agent {
     pub capabilities: Vec<String>,
     state: StateDir,
     service: Service,
+    /// The install key that `enroll` was given, instead of the one of `install_key_file`.
+    given: Option<Arc<InstallKey>>,
 }
 
 /// Which SSH server answers.
@@ -64,7 +65,9 @@ impl Agent {
         };
         // Now: an upgrade may put another program in our place.
         let capabilities = keeper::capability().filter(|_| config.keeper.enabled).into_iter().collect();
-        let agent = Self { config, identity, user_ca, metrics, capabilities, state, service };
+        let identity = RwLock::new(Arc::new(identity));
+        let given = None;
+        let agent = Self { config, identity, user_ca, metrics, capabilities, state, service, given };
         agent.install_key()?;
         let burials = async move {
             if let Some(burials) = burials {
@@ -72,6 +75,35 @@ impl Agent {
             }
         };
         Ok((agent, burials))
+    }
+
+    /// Enrols with this key, whatever the settings say.
+    pub fn enrolling_with(mut self, key: Option<InstallKey>) -> Self {
+        self.given = key.map(Arc::new);
+        self
+    }
+
+    /// Who this device is.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key that is to take the place of the present one, if there is one.
+    pub fn next_identity(&self) -> Result<Option<Identity>, Problem> {
+        self.state.next_identity()
+    }
+
+    /// Whether there is such a key.
+    pub fn has_next_identity(&self) -> bool {
+        self.state.has_next_identity()
+    }
+
+    /// The broker has taken the next key: it is this device's from now on.
+    pub fn take_next_identity(&self, next: Identity) -> Result<(), Problem> {
+        self.state.take_next_identity()?;
+        tracing::info!(device = %next.device(), "the broker has taken the next key of this device");
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
     }
 
     /// Serves one stream of the link until its end. When the future is dropped, the stream is reset.
@@ -103,7 +135,10 @@ impl Agent {
 
     /// The install key, if one is configured and its file is there. (A file that is not there yet may
     /// come: in a demonstration the broker makes it.)
-    pub fn install_key(&self) -> Result<Option<InstallKey>, Problem> {
+    pub fn install_key(&self) -> Result<Option<Arc<InstallKey>>, Problem> {
+        if let Some(given) = &self.given {
+            return Ok(Some(given.clone()));
+        }
         let Some(file) = &self.config.install_key_file else { return Ok(None) };
         let text = match std::fs::read_to_string(file) {
             Ok(text) => zeroize::Zeroizing::new(text),
@@ -115,9 +150,9 @@ impl Agent {
                 return Err(Problem::setting("install_key_file", format!("{}: {err}", file.display())));
             }
         };
-        let why = "is not an install key: one line of base64, at least 32 bytes";
+        let why = "is not an install key: one line, mli_... or at least 32 bytes in base64";
         let wrong = || Problem::setting("install_key_file", format!("{} {why}", file.display()));
-        InstallKey::parse(&text).map(Some).ok_or_else(wrong)
+        InstallKey::parse(&text).map(|key| Some(Arc::new(key))).ok_or_else(wrong)
     }
 
     /// The CAs that are pinned.
@@ -170,7 +205,7 @@ pub async fn run(config: Config, leave: CancellationToken) -> Result<(), Problem
     let dialer = Dialer::new(&config)?;
     let (agent, burials) = Agent::new(config)?;
     tracing::info!(
-        device = %agent.identity.device(),
+        device = %agent.identity().device(),
         name = agent.config.name,
         broker = %agent.config.broker,
         sshd = agent.config.sshd.mode.as_str(),

@@ -1,7 +1,9 @@
 //! Who this device is, and the broker it belongs to: the files of the state folder.
 //!
 //! ```text
-//! identity               the device's Ed25519 key, from which its id follows (OpenSSH form)
+//! identity               the device's Ed25519 key (OpenSSH form); from its first one follows its id, which
+//!                        stands in the comment of every later one
+//! identity.next          the key that takes the place of that one, until the broker has taken it
 //! ssh_host_ed25519_key   the host key of the embedded sshd (OpenSSH form)
 //! user_ca.pub            the broker's CA for user certificates, pinned at enrolment
 //! ```
@@ -26,6 +28,9 @@ use zeroize::Zeroizing;
 use crate::Problem;
 
 const IDENTITY: &str = "identity";
+const NEXT_IDENTITY: &str = "identity.next";
+/// How the comment of a later key begins; the device's id follows.
+const LATER: &str = "moorline identity of ";
 const HOST_KEY: &str = "ssh_host_ed25519_key";
 const USER_CA: &str = "user_ca.pub";
 
@@ -55,7 +60,11 @@ impl Identity {
         let seed = Zeroizing::new(pair.private.to_bytes());
         let pair = Ed25519KeyPair::from_seed_and_public_key(&*seed, pair.public.as_ref())
             .map_err(|_| broken(IDENTITY, "its two halves do not belong together"))?;
-        let device = device_id(pair.public_key().as_ref());
+        let named = key.comment().to_string();
+        let device = match named.strip_prefix(LATER) {
+            Some(id) => id.parse().map_err(|err| broken(IDENTITY, err))?,
+            None => device_id(pair.public_key().as_ref()),
+        };
         Ok(Self { pair, device })
     }
 
@@ -117,6 +126,34 @@ impl StateDir {
         Identity::of(&self.key(IDENTITY, "moorline identity")?)
     }
 
+    /// The key that takes the place of the present one, if there is one.
+    pub fn next_identity(&self) -> Result<Option<Identity>, Problem> {
+        if !self.has_next_identity() {
+            return Ok(None);
+        }
+        match self.read_key(NEXT_IDENTITY)? {
+            Some(key) => Identity::of(&key).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is one.
+    pub fn has_next_identity(&self) -> bool {
+        self.path.join(NEXT_IDENTITY).exists()
+    }
+
+    /// Makes it, if there is none yet.
+    pub fn make_next_identity(&self, device: &DeviceId) -> Result<(), Problem> {
+        self.key(NEXT_IDENTITY, &format!("{LATER}{device}")).map(drop)
+    }
+
+    /// Puts it into the place of the present one, which is gone then.
+    pub fn take_next_identity(&self) -> Result<(), Problem> {
+        fs::rename(self.path.join(NEXT_IDENTITY), self.path.join(IDENTITY))
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(|err| self.trouble("replace", IDENTITY, err))
+    }
+
     /// The embedded sshd's host key; made at the first start.
     pub fn host_key(&self) -> Result<PrivateKey, Problem> {
         self.key(HOST_KEY, "moorline host key")
@@ -135,6 +172,11 @@ impl StateDir {
         if cas.keys.is_empty() { Err(broken(USER_CA, "there is no key in it")) } else { Ok(cas) }
     }
 
+    /// Where that is kept.
+    pub fn user_ca_file(&self) -> PathBuf {
+        self.path.join(USER_CA)
+    }
+
     /// Pins the broker's CAs, in a form that OpenSSH's `TrustedUserCAKeys` reads as well.
     pub fn pin_user_cas(&self, cas: &UserCas) -> Result<(), Problem> {
         let mut text = String::new();
@@ -149,9 +191,8 @@ impl StateDir {
     }
 
     fn key(&self, name: &str, comment: &str) -> Result<PrivateKey, Problem> {
-        if let Some(text) = self.read(name)? {
-            let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|err| broken(name, err))?;
-            return if key.is_encrypted() { Err(broken(name, "it asks for a passphrase")) } else { Ok(key) };
+        if let Some(key) = self.read_key(name)? {
+            return Ok(key);
         }
         let mut seed = Zeroizing::new([0; 32]);
         SystemRandom::new()
@@ -163,6 +204,12 @@ impl StateDir {
         self.write(name, text.as_bytes()).map_err(|err| self.trouble("write", name, err))?;
         tracing::info!(file = %self.path.join(name).display(), "made a new key");
         Ok(key)
+    }
+
+    fn read_key(&self, name: &str) -> Result<Option<PrivateKey>, Problem> {
+        let Some(text) = self.read(name)? else { return Ok(None) };
+        let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|err| broken(name, err))?;
+        if key.is_encrypted() { Err(broken(name, "it asks for a passphrase")) } else { Ok(Some(key)) }
     }
 
     fn read(&self, name: &str) -> Result<Option<Zeroizing<String>>, Problem> {
@@ -283,5 +330,23 @@ mod tests {
         let identity = state.identity().unwrap();
         let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, identity.public());
         assert!(key.verify(b"hello", &identity.sign(b"hello")).is_ok());
+    }
+
+    #[test]
+    fn a_later_key_is_made_once_takes_the_place_of_the_present_one_and_is_the_same_device() {
+        let (_dir, state) = folder();
+        let first = state.identity().unwrap();
+        assert!(state.next_identity().unwrap().is_none());
+        state.make_next_identity(first.device()).unwrap();
+        let next = state.next_identity().unwrap().unwrap();
+        state.make_next_identity(first.device()).unwrap();
+        assert_eq!(state.next_identity().unwrap().unwrap().public(), next.public(), "it was made anew");
+        assert_eq!(state.identity().unwrap().public(), first.public(), "the present one is gone already");
+        state.take_next_identity().unwrap();
+        let now = state.identity().unwrap();
+        assert_eq!((now.public(), now.device()), (next.public(), first.device()));
+        assert!(!state.has_next_identity() && now.public() != first.public());
+        let mode = fs::metadata(state.path.join(IDENTITY)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

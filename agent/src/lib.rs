@@ -5,6 +5,8 @@
 //! - [`config`]: every setting, where it came from, and what is refused
 //! - [`identity`]: who this device is, and the broker it belongs to
 //! - [`connection`]: the WebSocket under the link, and how it comes back when it breaks
+//! - [`enroll`]: how a device becomes known to a broker
+//! - [`rotate`]: how it gets another key
 //! - [`tunnel`]: a stream of the link to the system's own sshd
 //! - [`sshd`]: the SSH server inside the agent, for a device that has none
 //! - [`keeper`]: the process that owns a session's terminal and outlives the agent
@@ -20,11 +22,13 @@ pub mod agent;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod enroll;
 mod host_keys;
 pub mod identity;
 pub mod keeper;
 pub mod metrics;
 pub mod problem;
+pub mod rotate;
 pub mod service;
 pub mod sshd;
 pub mod tunnel;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use moorline_agent::config::{self, Config, Format, Log};
+use moorline_agent::enroll::Enroll;
 use moorline_agent::keeper::Keep;
+use moorline_agent::rotate::RotateKey;
 use moorline_agent::{Problem, agent};
 use moorline_wire::Code;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,17 +49,33 @@ struct Arguments {
 enum Command {
     /// Attach to the keeper of a session: what a broker runs on the device over SSH, for its own use
     Keep(Keep),
+    /// Make this device known to a broker, and write its settings
+    Enroll(Box<Enroll>),
+    /// Give this device another key; the running agent shows it to the broker
+    RotateKey(RotateKey),
 }
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    if let Some(Command::Keep(keep)) = arguments.command.take() {
-        return keep.run();
+    match arguments.command.take() {
+        Some(Command::Keep(keep)) => return keep.run(),
+        Some(Command::Enroll(enroll)) => return told(enroll.run()),
+        Some(Command::RotateKey(rotate)) => return told(rotate.run()),
+        None => {}
     }
     // For little memory, not for speed. What sessions run gets them back.
     let _ = nix::sys::prctl::set_thp_disable(true);
-    match start(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    told(start(&arguments).map(|()| String::new()))
+}
+
+/// Prints what there is to tell, or the problem.
+fn told(outcome: Result<String, Problem>) -> ExitCode {
+    match outcome {
+        Ok(text) => {
+            // Who reads it may stop reading.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
         Err(problem) => {
             let _ = writeln!(std::io::stderr(), "moorline-agent: {} ({})", problem, problem.code);
             ExitCode::from(if problem.code == Code::BAD_CONFIG { EX_CONFIG } else { 1 })

@@ -156,11 +156,13 @@ fn assemble(
 ) -> Result<http::Parts, Problem> {
     let Secrets { ca, keys, resume_key } = secrets;
     let registry = Registry::new(metrics.clone(), config.timing.restart_window);
+    let audit = Auditor::start(store.clone(), config.limits.audit);
     let devices = Devices::start(DeviceParts {
         config: config.clone(),
         store: store.clone(),
         metrics: metrics.clone(),
         ca: ca.clone(),
+        audit: audit.clone(),
         registry: registry.clone(),
         known,
     });
@@ -174,7 +176,6 @@ fn assemble(
         registry: registry.clone(),
     });
     let identity = Identity::new(config.clone(), store.clone(), metrics.clone());
-    let audit = Auditor::start(store.clone(), config.limits.audit);
     let warden =
         Warden::new(config.clone(), store.clone(), identity.clone(), sessions.clone(), audit.clone());
     let users = Users::start(UserParts {

@@ -288,6 +288,10 @@ settings! {
     Limits in "limits." {
         /// Devices that the broker knows.
         devices: usize = "20000";
+        /// Devices that wait for approval; beyond that, no install key of the mode pending enrols one more.
+        devices_pending: usize = "1000";
+        /// Install keys.
+        install_keys: usize = "1000";
         /// Streams inside one link.
         streams_per_link: usize = "256";
         /// Sessions that are not over.

@@ -80,6 +80,8 @@ ids! {
     TokenId = "t-";
     /// One grant.
     GrantId = "g-";
+    /// One install key.
+    InstallKeyId = "k-";
 }
 
 fn fresh(prefix: &str) -> Result<String, Problem> {

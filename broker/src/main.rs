@@ -31,6 +31,7 @@ mod metrics;
 mod news;
 mod pipe;
 mod problem;
+mod readable;
 mod running;
 mod secret;
 mod session;

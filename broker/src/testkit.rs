@@ -92,11 +92,13 @@ impl Kit {
         let store = Store::open(&path, &config.timing, metrics.clone()).await.unwrap();
         let ca = Ca::load_or_create(folder.path()).unwrap();
         let registry = Registry::new(metrics.clone(), config.timing.restart_window);
+        let audit = Auditor::start(store.clone(), config.limits.audit);
         let devices = Devices::start(DeviceParts {
             config: config.clone(),
             store: store.clone(),
             metrics: metrics.clone(),
             ca: ca.clone(),
+            audit: audit.clone(),
             registry: registry.clone(),
             known: 0,
         });
@@ -110,7 +112,6 @@ impl Kit {
             registry: registry.clone(),
         });
         let identity = Identity::new(config.clone(), store.clone(), metrics.clone());
-        let audit = Auditor::start(store.clone(), config.limits.audit);
         let warden =
             Warden::new(config.clone(), store.clone(), identity.clone(), sessions.clone(), audit.clone());
         let users = Users::start(UserParts {

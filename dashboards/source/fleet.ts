@@ -65,6 +65,14 @@ export const fleet = dashboard(
               },
               now("moorline_devices_with_changed_host_key"),
             ),
+            stat(
+              {
+                title: "Devices that wait for approval",
+                description: "Devices that came with an install key whose devices wait. They are connected, and get no sessions until somebody approves them. Beyond limits.devices_pending no more of them are taken.",
+                unit: "short",
+              },
+              now("moorline_devices_pending"),
+            ),
           ],
         },
       ],
@@ -121,6 +129,14 @@ export const fleet = dashboard(
                   legend: "reconnects per device",
                 },
               ],
+            ),
+            lines(
+              {
+                title: "Agents that stood still",
+                description: "Agents that came back and said that they had stood still for longer than a ping, within the interval: stopped by a signal, starved of the processor, or asleep with their machine. Where links break silently and this does not move, it is the network.",
+                unit: "short",
+              },
+              [{ expr: within("moorline_agents_stood_still_total"), legend: "stood still" }],
             ),
             lines(
               {

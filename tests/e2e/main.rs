@@ -3,6 +3,7 @@
 
 mod breaks;
 mod ca;
+mod devices;
 mod endings;
 mod keys;
 mod link;

@@ -17,10 +17,10 @@ once! {
     init_writes_what_is_missing_and_invites_once,
 }
 
-const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "correct horse battery";
 
 /// Runs `moorline-broker init`; gives what it printed.
-fn init(stage: &Stage, more: &[&str]) -> Result<(bool, String)> {
+pub fn init(stage: &Stage, more: &[&str]) -> Result<(bool, String)> {
     let mut command = Command::new(binary("moorline-broker"));
     command.args(["init", "--dir"]).arg(stage.path("made")).args(more);
     let output = command.output()?;
@@ -30,7 +30,7 @@ fn init(stage: &Stage, more: &[&str]) -> Result<(bool, String)> {
 }
 
 /// The secret of the link that was printed.
-fn secret(told: &str) -> Result<String> {
+pub fn secret(told: &str) -> Result<String> {
     let link = told.split_whitespace().find(|word| word.contains("/welcome#")).context("no link")?;
     Ok(link.rsplit('#').next().context("no secret")?.to_owned())
 }
@@ -45,7 +45,7 @@ fn cookie(answer: &Answer) -> Result<String> {
 const NOBODY: &str = "moorline=nobody";
 
 /// Sets the password of an invitation; gives the cookie.
-async fn accept(broker: &mut Broker, secret: &str, name: Option<&str>) -> Result<String> {
+pub async fn accept(broker: &mut Broker, secret: &str, name: Option<&str>) -> Result<String> {
     let body = json!({ "secret": secret, "name": name, "password": PASSWORD });
     let accepted = broker
         .as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/invitation/accept", body).await);
@@ -68,7 +68,7 @@ async fn attached(broker: &Broker, session: &str) -> Result<Raw> {
     Ok(terminal)
 }
 
-async fn ask(broker: &Broker, method: Method, path: &str, body: Value) -> Result<Answer> {
+pub async fn ask(broker: &Broker, method: Method, path: &str, body: Value) -> Result<Answer> {
     broker.call(method, path, Some(body)).await
 }
 

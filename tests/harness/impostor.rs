@@ -99,7 +99,10 @@ impl Impostor {
             capabilities: Vec::new(),
             resume: None,
             enroll: None,
+            install_key: None,
+            next_key: None,
             signature: String::new(),
+            stood_still_ms: 0,
         })
     }
 

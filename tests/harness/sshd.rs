@@ -25,18 +25,29 @@ pub struct Sshd {
 impl Sshd {
     /// Starts the sshd of the device of that name; it trusts the CA that the device's agent pinned.
     pub async fn start(stage: &Stage, device: &str) -> Result<Self> {
+        let ca = Agent::state_of(stage, device).join("user_ca.pub");
+        Self::start_as(stage, device, &format!("PidFile none\nTrustedUserCAKeys {}", ca.display())).await
+    }
+
+    /// Starts one that trusts no CA, and reads its drop-ins.
+    pub async fn untrusting(stage: &Stage, device: &str) -> Result<Self> {
+        let folder = stage.folder(&format!("{device}-sshd"));
+        let (drop_ins, pid) = (folder.join("sshd_config.d/*.conf"), folder.join("pid"));
+        let own = format!("PidFile {}\nInclude {}", pid.display(), drop_ins.display());
+        Self::start_as(stage, device, &own).await
+    }
+
+    async fn start_as(stage: &Stage, device: &str, own: &str) -> Result<Self> {
         let folder = stage.folder(&format!("{device}-sshd"));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         make_host_key(&folder.join("host_key"))?;
-        let ca = Agent::state_of(stage, device).join("user_ca.pub");
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n\
+            "{own}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
-             AuthorizedKeysFile {folder}/authorized_keys\nTrustedUserCAKeys {ca}\nStrictModes no\nLogLevel VERBOSE\nUseDNS no\n\
+             AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nLogLevel VERBOSE\nUseDNS no\n\
              AcceptEnv TERM COLORTERM LANG LC_*\nSetEnv MOORLINE_KEEP_DIR={keepers}\nPrintMotd no\nPrintLastLog no\nMaxStartups 200\nMaxSessions 200\n",
             port = address.port(),
             folder = folder.display(),
-            ca = ca.display(),
             keepers = Agent::keepers_of(stage, device).display(),
         );
         std::fs::write(folder.join("sshd_config"), config)?;
@@ -56,12 +67,18 @@ impl Sshd {
         Process::start(stage, &name, command, false)
     }
 
-    async fn listening(&self) -> Result<()> {
+    /// Waits until it listens.
+    pub async fn listening(&self) -> Result<()> {
         wait::eventually(wait::SOON, "sshd to listen", async || {
             Ok(tokio::net::TcpStream::connect(self.address).await?)
         })
         .await?;
         Ok(())
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("sshd_config")
     }
 
     /// The public half of its host key.

@@ -10,7 +10,15 @@ export interface Me {
   version: string;
 }
 
-export type DeviceState = "online" | "unstable" | "away" | "offline";
+export type DeviceState =
+  | "online"
+  | "unstable"
+  | "away"
+  | "offline"
+  /** It gets no sessions until somebody approves it. */
+  | "pending"
+  /** It does not come in any more. */
+  | "revoked";
 
 export interface Device {
   id: string;
@@ -25,8 +33,30 @@ export interface Device {
   last_seen: string | null;
   host_key: "pinned" | "changed";
   fingerprints: string[];
+  /** Of the host keys that wait to be accepted. */
+  offered_fingerprints?: string[];
   sessions: number;
   tags: string[];
+  /** Whether it is there, also while it waits for approval. */
+  connected: boolean;
+  /** Whether whoever asks may approve, rename, revoke and forget it. */
+  may_manage: boolean;
+}
+
+/** With it devices become known. */
+export interface InstallKey {
+  id: string;
+  label: string;
+  mode: "automatic" | "pending";
+  /** Null: as many as like. */
+  uses_max: number | null;
+  uses: number;
+  tags: string[];
+  expires: string;
+  /** Used up, or expired. */
+  over: boolean;
+  created: string;
+  created_by: string;
 }
 
 export interface SessionInfo {
@@ -205,6 +235,18 @@ export const api = {
     ),
   devices: () => ask<{ devices: Device[] }>("GET", "devices").then((answer) => answer.devices),
   device: (id: string) => ask<Device>("GET", `devices/${id}`),
+  changeDevice: (id: string, change: { name?: string; tags?: string[] }) =>
+    ask<Device>("PATCH", `devices/${id}`, change),
+  approveDevice: (id: string) => ask<Device>("POST", `devices/${id}/approve`, {}),
+  revokeDevice: (id: string) => ask<Device>("POST", `devices/${id}/revoke`, {}),
+  forgetDevice: (id: string) => ask<{ forgotten: boolean }>("DELETE", `devices/${id}`),
+  installKeys: () =>
+    ask<{ install_keys: InstallKey[] }>("GET", "install-keys").then(
+      (answer) => answer.install_keys,
+    ),
+  addInstallKey: (key: Pick<InstallKey, "label" | "mode" | "uses_max" | "tags" | "expires">) =>
+    ask<InstallKey & { key: string }>("POST", "install-keys", key),
+  endInstallKey: (id: string) => ask<{ done: boolean }>("DELETE", `install-keys/${id}`),
   acceptHostKeys: (id: string) => ask<Device>("PATCH", `devices/${id}`, { accept_host_keys: true }),
   open: (device: string, cols: number, rows: number) =>
     ask<Opened>("POST", "sessions", { device, cols, rows }),

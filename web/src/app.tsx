@@ -4,6 +4,7 @@ import { AuditPage } from "./pages/audit";
 import { DevicesPage } from "./pages/devices";
 import { GrantsPage } from "./pages/grants";
 import { HomePage } from "./pages/home";
+import { InstallKeysPage } from "./pages/install-keys";
 import { LoginPage } from "./pages/login";
 import { NowherePage } from "./pages/nowhere";
 import { PeoplePage } from "./pages/people";
@@ -33,6 +34,8 @@ export function App() {
       return <PeoplePage key={visit.value} />;
     case "grants":
       return <GrantsPage key={visit.value} />;
+    case "install-keys":
+      return <InstallKeysPage key={visit.value} />;
     case "audit":
       return <AuditPage key={visit.value} />;
     case "sessions":

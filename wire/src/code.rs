@@ -88,6 +88,10 @@ codes! {
     LINK_DEAD = 4474, "link_dead", 504, "Nothing was heard from the other side of the link for too long.", "The agent comes back by itself.";
     CANCELLED = 4475, "cancelled", 499, "It is no longer wanted.", "";
     AGENT_STOPPED = 4476, "agent_stopped", 502, "The agent on the device was stopped, and this shell with it.", "Open a new session when the device is online again.";
+    DEVICE_PENDING = 4477, "device_pending", 409, "The device waits for approval and gets no sessions until then.", "Approve it on the devices page, or ask an administrator to.";
+    DEVICE_REVOKED = 4478, "device_revoked", 403, "This device was revoked.", "If it is to come back, delete the state folder of its agent and enrol it anew.";
+    INSTALL_KEY_OVER = 4479, "install_key_over", 401, "This install key is used up or has expired.", "Ask an administrator for another install key.";
+    KEY_REPLACED = 4480, "key_replaced", 401, "The device has a newer key than this one.", "If that was not you, revoke the device; else give its agent the newer identity, or enrol it anew.";
     INTERNAL = 4500, "internal", 500, "Something failed inside Moorline.", "Try again; if it comes back, report it with the request id.";
     BAD_CONFIG = 4501, "bad_config", 500, "A setting cannot be used.", "Correct the setting that the message names.";
     PORT_IN_USE = 4502, "port_in_use", 500, "The address to listen on is taken by another program.", "Stop that program or choose another address with --set listen=ADDRESS:PORT.";

@@ -4,6 +4,7 @@
 //!
 //! - [`code`]: every reason for which anything is refused or ends, one line each
 //! - [`id`]: the ids, each with a type of its own
+//! - [`install_key`]: the form of the keys with which devices enrol
 //! - [`ending`]: why a session is over
 //! - [`link`]: agent <-> broker, many streams over one WebSocket that may break at any byte
 //! - [`term`]: the terminal protocol, host side and viewer side
@@ -16,6 +17,7 @@
 pub mod code;
 pub mod ending;
 pub mod id;
+pub mod install_key;
 pub mod keep;
 pub mod link;
 pub mod term;

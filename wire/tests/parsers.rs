@@ -56,6 +56,9 @@ fn hello() -> greeting::Message {
         capabilities: vec!["keeper".into()],
         resume: Some("token".into()),
         enroll: None,
+        install_key: Some("mli".into()),
+        next_key: Some(greeting::NextKey { key: "a2V5".into(), signature: "c2ln".into() }),
+        stood_still_ms: 0,
         signature: "c2ln".into(),
     })
 }

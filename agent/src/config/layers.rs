@@ -137,6 +137,11 @@ impl Layers {
         Problem::setting("settings", whole.message())
     }
 
+    /// Adds one value, as an argument gives it.
+    pub fn set(&mut self, key: &str, value: Value) -> Result<(), Problem> {
+        self.put(key, value, Origin::Argument)
+    }
+
     fn text(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), Problem> {
         let value = match self.known(key, &origin)? {
             Value::Boolean(_) => text.parse().ok().map(Value::Boolean),
@@ -151,6 +156,11 @@ impl Layers {
     }
 
     fn put(&mut self, key: &str, value: Value, origin: Origin) -> Result<(), Problem> {
+        // A section in which everything is a comment says nothing.
+        let is_section = |known: &String| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        if value.as_table().is_some_and(Table::is_empty) && self.values.keys().any(is_section) {
+            return Ok(());
+        }
         let default = self.known(key, &origin)?;
         if default.type_str() != value.type_str() {
             let (is, wanted) = (value.type_str(), default.type_str());

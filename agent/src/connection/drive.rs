@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bond::{Bond, reap};
 use super::dial::Socket;
+use super::still::Still;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::Metrics;
@@ -24,6 +25,10 @@ const CLOSING: Duration = Duration::from_millis(500);
 /// After so many bytes the other tasks have their turn: a keystroke's echo may be in one of them.
 const TURN: usize = 64 * 1024;
 
+/// How often it is looked, at most, whether there is a next key to show (`moorline-agent rotate-key`). It is when
+/// the link's own time has come, which is once in a few seconds: so a keystroke never waits for it.
+const KEY_LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why a WebSocket is no longer driven.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -31,6 +36,8 @@ pub enum Ended {
     Broke(Code),
     /// The broker goes away and said when to come back.
     GoingAway(Duration),
+    /// It is time to greet anew, with another key of this device.
+    KeyChange,
     /// We leave.
     Left,
 }
@@ -50,10 +57,19 @@ struct Line {
     unflushed: bool,
 }
 
-/// Drives the link until the WebSocket breaks or we leave.
-pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &CancellationToken) -> Ended {
+/// Drives the link until the WebSocket breaks or we leave. `shown`: the broker has been shown the next key of this
+/// device and has not taken it, so the next connection tries again, and this one goes on.
+pub async fn drive(
+    socket: Socket,
+    bond: &mut Bond,
+    agent: &Agent,
+    still: &Still,
+    shown: bool,
+    leave: &CancellationToken,
+) -> Ended {
     let mut line = Line { socket, unflushed: false };
-    let mut back = None;
+    let mut turns = still.watch(bond.turns_within());
+    let (mut back, mut looked) = (None, clock::now());
     loop {
         while let Some(event) = bond.link.poll_event() {
             match bond.take(event, agent) {
@@ -73,6 +89,10 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
             () = clock::until(bond.link.poll_timeout()) => Happened::Time,
             () = reap(&mut bond.streams) => Happened::Nothing,
         };
+        if let Some(stood) = turns.turned() {
+            tracing::info!(?stood, "this program stood still");
+            agent.metrics.stood_still();
+        }
         match happened {
             Happened::Frame(frame) => {
                 agent.metrics.received(frame.len());
@@ -82,7 +102,16 @@ pub async fn drive(socket: Socket, bond: &mut Bond, agent: &Agent, leave: &Cance
                     return Ended::Broke(violation.code);
                 }
             }
-            Happened::Time => bond.link.handle_timeout(clock::now()),
+            Happened::Time => {
+                let now = clock::now();
+                bond.link.handle_timeout(now);
+                if !shown && now.saturating_duration_since(looked) >= KEY_LOOK_EVERY {
+                    looked = now;
+                    if agent.has_next_identity() {
+                        return Ended::KeyChange;
+                    }
+                }
+            }
             Happened::Nothing => {}
             Happened::Broke(code) => return back.map_or(Ended::Broke(code), Ended::GoingAway),
             Happened::Leave => {

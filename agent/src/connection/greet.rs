@@ -5,19 +5,18 @@ use futures_util::{SinkExt, StreamExt};
 use moorline_wire::Code;
 use moorline_wire::link::Violation;
 use moorline_wire::link::greeting::{
-    CAS_MAX, Challenge, HEARD, Handover, Hello, Message as Greeting, Refused, Welcome,
+    CAS_MAX, Challenge, HEARD, Handover, Hello, Message as Greeting, NEXT_KEYS, NextKey, Refused, Welcome,
 };
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use russh::keys::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
-use zeroize::Zeroizing;
 
+use super::InstallKey;
 use crate::agent::Agent;
-use crate::identity::UserCas;
+use crate::identity::{Identity, UserCas};
 
 /// Why the greeting came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +60,7 @@ pub async fn greet<S>(
     socket: &mut WebSocketStream<S>,
     agent: &Agent,
     resume: Option<&str>,
+    stood_still_ms: u32,
 ) -> Result<Welcome, GreetingError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -70,11 +70,17 @@ where
         .common_version()
         .ok_or(GreetingError::Version { lowest: challenge.versions.1, highest: challenge.versions.0 })?;
     let install_key = agent.install_key()?;
-    let hello = hello(agent, version, &challenge, resume, install_key.as_ref()).await?;
+    let next = if challenge.knows(NEXT_KEYS) { agent.next_identity()? } else { None };
+    let mut hello = hello(agent, version, &challenge, resume, install_key.as_deref(), next.as_ref()).await?;
+    // Not signed, so it may come last.
+    hello.stood_still_ms = stood_still_ms;
     socket.send(Message::Binary(Greeting::Hello(hello.clone()).encode())).await?;
     match receive(socket).await? {
         Greeting::Welcome(welcome) => {
-            check_broker(agent, &hello, &welcome, install_key.as_ref())?;
+            check_broker(agent, &hello, &welcome, install_key.as_deref())?;
+            if let Some(next) = next.filter(|_| welcome.next_key_taken) {
+                agent.take_next_identity(next)?;
+            }
             Ok(welcome)
         }
         Greeting::Refused(refused) => Err(GreetingError::Refused(refused)),
@@ -106,15 +112,17 @@ async fn hello(
     challenge: &Challenge,
     resume: Option<&str>,
     install_key: Option<&InstallKey>,
+    next: Option<&Identity>,
 ) -> Result<Hello, GreetingError> {
+    let identity = agent.identity();
     let mut nonce = [0; 32];
     SystemRandom::new()
         .fill(&mut nonce)
         .map_err(|_| crate::Problem::new(Code::INTERNAL).saying("the system gives no random bytes"))?;
     let mut hello = Hello {
         version,
-        device: agent.identity.device().clone(),
-        key: BASE64_STANDARD.encode(agent.identity.public()),
+        device: identity.device().clone(),
+        key: BASE64_STANDARD.encode(identity.public()),
         nonce: BASE64_STANDARD.encode(nonce),
         software: concat!("moorline-agent ", env!("CARGO_PKG_VERSION")).to_owned(),
         name: agent.config.name.clone(),
@@ -126,10 +134,20 @@ async fn hello(
         capabilities: capabilities(agent)?,
         resume: resume.map(str::to_owned),
         enroll: None,
+        install_key: None,
+        next_key: None,
         signature: String::new(),
+        stood_still_ms: 0,
     };
-    hello.enroll = install_key.map(|key| key.prove(&hello.enroll_bytes(challenge)));
-    hello.signature = BASE64_STANDARD.encode(agent.identity.sign(&hello.signed_bytes(challenge)));
+    if let Some(key) = install_key {
+        key.prove(&mut hello, challenge);
+    }
+    if let Some(next) = next {
+        let key = BASE64_STANDARD.encode(next.public());
+        let signature = BASE64_STANDARD.encode(next.sign(&hello.next_key_bytes(challenge, &key)));
+        hello.next_key = Some(NextKey { key, signature });
+    }
+    hello.signature = BASE64_STANDARD.encode(identity.sign(&hello.signed_bytes(challenge)));
     Ok(hello)
 }
 
@@ -186,48 +204,4 @@ fn hear(agent: &Agent, handover: Option<&Handover>) -> Result<(), GreetingError>
     let keys = handover.cas.iter().map(|line| PublicKey::from_openssh(line.trim())).collect::<Result<_, _>>();
     agent.pin(&UserCas { generation: handover.generation, keys: keys.map_err(|_| wrong())? })?;
     Ok(())
-}
-
-/// The key that both the broker and a device that may enrol have.
-pub struct InstallKey(hmac::Key);
-
-impl std::fmt::Debug for InstallKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("InstallKey(..)")
-    }
-}
-
-impl InstallKey {
-    /// The text of an install key file: one line of base64, at least 32 bytes.
-    pub fn parse(text: &str) -> Option<Self> {
-        let line = text.trim();
-        let bytes = Zeroizing::new(BASE64_STANDARD.decode(line).ok()?);
-        (bytes.len() >= 32).then(|| Self(hmac::Key::new(hmac::HMAC_SHA256, line.as_bytes())))
-    }
-
-    fn prove(&self, bytes: &[u8]) -> String {
-        BASE64_STANDARD.encode(hmac::sign(&self.0, bytes))
-    }
-
-    fn verify(&self, bytes: &[u8], proof: &str) -> bool {
-        BASE64_STANDARD.decode(proof).is_ok_and(|proof| hmac::verify(&self.0, bytes, &proof).is_ok())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_install_key_is_one_line_of_enough_base64() {
-        let line = BASE64_STANDARD.encode([7; 32]);
-        assert!(InstallKey::parse(&format!("{line}\n")).is_some());
-        for text in ["", "short", &BASE64_STANDARD.encode([7; 31]), &format!("{line}\n{line}"), "!!!!"] {
-            assert!(InstallKey::parse(text).is_none(), "{text:?} was taken");
-        }
-        let key = InstallKey::parse(&line).unwrap();
-        assert!(key.verify(b"x", &key.prove(b"x")));
-        assert!(!key.verify(b"x", &key.prove(b"y")) && !key.verify(b"x", "?"));
-        assert!(!format!("{key:?}").contains(&line));
-    }
 }

@@ -1,7 +1,9 @@
 //! The WebSocket under the link, and how it comes back when it breaks.
 //!
 //! `dial` opens one, `greet` says who we are, `drive` moves the link's frames over it until it breaks,
-//! `bond` is what lasts meanwhile, `backoff` says when to try again.
+//! `bond` is what lasts meanwhile, `backoff` says when to try again, `still` notices that we stood still.
+
+use std::time::Duration;
 
 use moorline_wire::Code;
 use moorline_wire::link::Attach;
@@ -14,18 +16,22 @@ mod bond;
 mod dial;
 mod drive;
 mod greet;
+mod install_key;
 mod proxy;
+mod still;
 
 pub use backoff::{Backoff, Outcome};
 pub use dial::{DialError, Dialer, Socket};
-pub use greet::{GreetingError, InstallKey};
+pub use greet::GreetingError;
+pub use install_key::InstallKey;
 
 use bond::Bond;
 use drive::Ended;
+use still::Still;
 
 use crate::agent::Agent;
-use crate::clock;
 use crate::metrics::Metrics;
+use crate::{Problem, clock};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -44,30 +50,40 @@ enum Failure {
 pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
     let mut backoff = Backoff::new(&agent.config.timing);
     let mut bond: Option<Bond> = None;
-    let mut wait = std::time::Duration::ZERO;
+    let mut wait = Duration::ZERO;
+    let still = Still::default();
     loop {
         let resume = bond.as_ref().filter(|bond| bond.link.is_resumable()).map(|bond| bond.resume.clone());
+        let shown = agent.has_next_identity();
         let attempt = async {
             clock::pass(wait).await;
-            connect(agent, dialer, resume.as_deref()).await
+            connect(agent, dialer, resume.as_deref(), still.untold_ms()).await
         };
         let connected = tokio::select! {
             biased;
             () = leave.cancelled() => return,
             connected = away(&mut bond, agent, attempt) => connected,
         };
+        let next_key_taken = connected.as_ref().is_ok_and(|(_, welcome)| welcome.next_key_taken);
         let outcome = match connected
             .and_then(|(socket, welcome)| Ok((socket, take_up(&mut bond, &welcome, agent)?)))
         {
             Ok((socket, bond)) => {
                 let since = clock::now();
-                let ended = drive::drive(socket, bond, agent, leave).await;
+                still.told();
+                let ended = if next_key_taken {
+                    // The link goes on with the next connection, which uses that key: so the one before ends.
+                    Ended::KeyChange
+                } else {
+                    drive::drive(socket, bond, agent, &still, shown, leave).await
+                };
                 bond.disconnected();
                 backoff.may_take(bond.may_take());
                 agent.metrics.disconnected(matches!(ended, Ended::Broke(_)));
                 match ended {
                     Ended::Left => return,
                     Ended::GoingAway(back) => Outcome::Told(back),
+                    Ended::KeyChange => Outcome::Told(Duration::ZERO),
                     Ended::Broke(code) => {
                         tracing::info!(%code, stood = ?clock::now() - since, "the connection to the broker broke");
                         broke(code, since, bond.link.is_resumable())
@@ -94,11 +110,40 @@ async fn away<T>(bond: &mut Option<Bond>, agent: &Agent, io: impl Future<Output 
     done
 }
 
-async fn connect(agent: &Agent, dialer: &Dialer, resume: Option<&str>) -> Result<(Socket, Welcome), Failure> {
+async fn connect(
+    agent: &Agent,
+    dialer: &Dialer,
+    resume: Option<&str>,
+    stood_still_ms: u32,
+) -> Result<(Socket, Welcome), Failure> {
     let mut socket = dialer.dial().await?;
-    let greeting = greet::greet(&mut socket, agent, resume);
+    let greeting = greet::greet(&mut socket, agent, resume, stood_still_ms);
     let welcome = clock::within(agent.config.timing.greeting, "the greeting", Box::pin(greeting)).await??;
     Ok((socket, welcome))
+}
+
+/// Greets once, for `moorline-agent enroll`, and closes: whether the broker takes this device, and as what.
+pub async fn introduce(agent: &Agent, dialer: &Dialer) -> Result<Welcome, Problem> {
+    let (mut socket, welcome) = connect(agent, dialer, None, 0).await.map_err(|failure| {
+        let cause = std::error::Error::source(&failure).map(|cause| format!(": {cause}")).unwrap_or_default();
+        match failure {
+            Failure::Greeting(GreetingError::Refused(refused)) => {
+                // It is printed on a terminal, and not yet known whose broker it is.
+                let text: String = refused.text.chars().filter(|c| !c.is_control()).take(400).collect();
+                Problem::new(refused.code).saying(format!("The broker refused this device: {text}"))
+            }
+            Failure::Greeting(GreetingError::Untrusted(why)) => Problem::new(Code::BROKER_UNTRUSTED).saying(
+                format!("The broker is not to be trusted: {why}. {}", Code::BROKER_UNTRUSTED.remedy()),
+            ),
+            Failure::Greeting(GreetingError::Own(problem)) => problem,
+            failure => Problem::new(Code::LINK_DEAD).saying(format!(
+                "The broker was not reached: {failure}{cause}. Check its address and the network between."
+            )),
+        }
+    })?;
+    // Whether the broker hears of it: it notices by itself.
+    let _ = clock::within(Duration::from_millis(500), "closing the WebSocket", socket.close(None)).await;
+    Ok(welcome)
 }
 
 /// The link that goes on, or a new one.
@@ -160,7 +205,7 @@ fn failed(failure: &Failure) -> Outcome {
         None => tracing::warn!(%failure, cause, "no connection to the broker"),
     }
     match (told, code) {
-        (Some(ms), _) => Outcome::Told(std::time::Duration::from_millis(ms.into())),
+        (Some(ms), _) => Outcome::Told(Duration::from_millis(ms.into())),
         (None, Some(code)) if bond::needs_a_person(code) => Outcome::Refused,
         _ => Outcome::Failed,
     }

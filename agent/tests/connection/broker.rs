@@ -193,7 +193,7 @@ impl Shared {
         socket: &mut WebSocketStream<S>,
     ) -> Option<LinkHandle> {
         let nonce = BASE64_STANDARD.encode([3; 32]);
-        let challenge = Challenge { versions: VERSIONS, broker: "test".into(), nonce };
+        let challenge = Challenge { versions: VERSIONS, broker: "test".into(), nonce, knows: Vec::new() };
         socket.send(Message::Binary(Greeting::Challenge(challenge.clone()).encode())).await.ok()?;
         let Message::Binary(frame) = socket.next().await?.ok()? else { panic!("no hello") };
         let Greeting::Hello(hello) = Greeting::decode(&frame).unwrap() else { panic!("no hello") };
@@ -249,6 +249,8 @@ impl Shared {
             dead_ms,
             resume_within_ms,
             spread_ms: 0,
+            pending: false,
+            next_key_taken: false,
         };
         (Greeting::Welcome(welcome), Some(link))
     }

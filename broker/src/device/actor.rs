@@ -190,7 +190,7 @@ fn broken_by(code: Code) -> Break {
     match code {
         Code::LINK_DEAD => Break::Silent,
         Code::EVICTED => Break::Replaced,
-        Code::NOT_ENROLLED => Break::Forgotten,
+        Code::NOT_ENROLLED | Code::DEVICE_REVOKED => Break::Forgotten,
         Code::GOING_AWAY => Break::Drained,
         Code::INTERNAL => Break::Failed,
         // The link says only what rule was broken.
@@ -304,6 +304,8 @@ pub enum EndLink {
     Evicted,
     /// The device was forgotten.
     Forgotten,
+    /// The device was revoked.
+    Revoked,
 }
 
 impl Handler<EndLink> for DeviceConnection {
@@ -313,6 +315,7 @@ impl Handler<EndLink> for DeviceConnection {
         self.state.handle(match end {
             EndLink::Evicted => Input::Evicted,
             EndLink::Forgotten => Input::Forgotten,
+            EndLink::Revoked => Input::Revoked,
         });
         self.drive(ctx);
     }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult};
 use actix_rt::ArbiterHandle;
@@ -58,6 +58,8 @@ pub struct DeviceDirectory {
     arrivals: Arrivals<ArbiterHandle>,
     failures: HashMap<DeviceId, Restarts>,
     policy: Policy,
+    /// Whose link was ended for good, and when: a greeting that began before knows nothing of it.
+    barred: HashMap<DeviceId, Instant>,
     /// So many devices there were, or are, at least.
     fleet: usize,
 }
@@ -91,11 +93,11 @@ impl DeviceDirectory {
         };
         // Later than any epoch of an earlier process, as long as the clock does not run back.
         let floor = u64::try_from(wall().as_millisecond()).unwrap_or(0);
-        let (links, failures) = (HashMap::new(), HashMap::new());
+        let (links, failures, barred) = (HashMap::new(), HashMap::new(), HashMap::new());
         // Each session waits for its device at most once at a time.
         let arrivals = Arrivals::new(limits.sessions);
         let fleet = parts.known;
-        Self { parts, mail, roster: Roster::new(floor), links, arrivals, failures, policy, fleet }
+        Self { parts, mail, roster: Roster::new(floor), links, arrivals, failures, policy, barred, fleet }
     }
 
     fn link_config(&self) -> LinkConfig {
@@ -156,6 +158,10 @@ impl DeviceDirectory {
             let text = "The connection of this device failed again and again. It may come back in a minute.";
             return Err((Box::new(arrived), Problem::new(Code::GAVE_UP).saying(text)));
         }
+        if self.barred.get(&device).is_some_and(|since| arrived.proved.began <= *since) {
+            // It comes back, and is told then what it is now.
+            return Err((Box::new(arrived), Problem::new(Code::OVERLOADED)));
+        }
         let next = match Token::fresh() {
             Ok(next) => next,
             Err(problem) => return Err((Box::new(arrived), problem)),
@@ -176,7 +182,7 @@ impl DeviceDirectory {
             };
         if let Some(entry) = self.links.get_mut(&device) {
             entry.clock_ahead = arrived.proved.clock_ahead;
-            entry.keeper = arrived.proved.keeper;
+            entry.keeper.clone_from(&arrived.proved.keeper);
             entry.heard = arrived.proved.heard;
             if entry.has_link() {
                 self.arrivals.arrived(&device, &entry.place);
@@ -184,7 +190,7 @@ impl DeviceDirectory {
         }
         let resumed = attach == Attach::Resumed;
         let spread = self.spread();
-        let welcome = welcome(&self.parts, epoch, next.reveal(), resumed, arrived.proved.enrolled, spread);
+        let welcome = welcome(&self.parts, epoch, next.reveal(), resumed, &arrived.proved, spread);
         let welcome = Said::Welcome(welcome).encode();
         let greeted = Greeted { epoch, attach, welcome, ends: arrived.ends, peer: arrived.peer };
         if connection.try_send(greeted).is_err() {
@@ -309,17 +315,21 @@ impl Handler<State> for DeviceDirectory {
     }
 }
 
-/// A device was forgotten: its link ends.
+/// A device was forgotten or revoked: its link ends.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Forget(pub DeviceId);
+pub struct Forget(pub DeviceId, pub EndLink);
 
 impl Handler<Forget> for DeviceDirectory {
     type Result = ();
 
-    fn handle(&mut self, Forget(device): Forget, _: &mut Self::Context) {
+    fn handle(&mut self, Forget(device, why): Forget, _: &mut Self::Context) {
+        let (now, greeting) = (now(), self.parts.config.timing.greeting);
+        // Whoever began to greet longer ago has been refused for being late.
+        self.barred.retain(|_, since| now.saturating_duration_since(*since) <= greeting);
+        self.barred.insert(device.clone(), now);
         if let Some(entry) = self.links.get(&device) {
-            end(entry, &device, EndLink::Forgotten);
+            end(entry, &device, why);
         }
     }
 }

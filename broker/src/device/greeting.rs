@@ -1,15 +1,19 @@
 //! The greeting of an agent: who is there, may it come in, are its host keys the pinned ones?
 //!
-//! The device's id is the hash of its key, so an impostor who claims an id without its key is
-//! found before anything is looked up. A device that the broker does not know must prove the
-//! install key; what its sshd then shows as host keys is pinned.
+//! The device's id is the hash of its first key; whoever claims an id proves that key, or the one that took
+//! its place since. A device that the broker does not know must prove an install key (`enrolling`); what its
+//! sshd then shows as host keys is pinned.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use data_encoding::BASE32_NOPAD;
-use moorline_wire::link::greeting::{Challenge, HEARD, Hello, Message, Refused, VERSIONS, Welcome};
+use moorline_wire::link::greeting::{
+    Challenge, HEARD, Hello, INSTALL_KEYS, Message, NEXT_KEYS, Refused, VERSIONS, Welcome,
+};
 use moorline_wire::{Code, DeviceId};
 use ring::digest::{SHA256, digest};
 use ring::hmac;
@@ -18,13 +22,13 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use russh::keys::ssh_key;
 use tracing::{info, warn};
 
-use super::DeviceParts;
+use super::{DeviceParts, enrolling};
 use crate::clock;
-use crate::config::EnrollMode;
 use crate::metrics::Proof;
 use crate::problem::Problem;
+use crate::readable::harmless;
 use crate::socket::{Incoming, Outgoing, SocketEnds};
-use crate::store::{DeviceRow, DeviceSeen};
+use crate::store::{DeviceRow, DeviceSeen, Standing};
 use crate::token::Hashed;
 
 /// An sshd has a handful of host keys.
@@ -54,11 +58,23 @@ pub struct Greeted {
     pub keeper: Option<String>,
     /// Which handover of the CA it has heard; 0: none.
     pub heard: u64,
+    /// It gets no sessions until somebody approves it.
+    pub pending: bool,
+    /// The next key that it showed counts from now on.
+    pub next_key_taken: bool,
+    /// When it was asked who it is.
+    pub began: Instant,
 }
 
 /// Challenges the agent, reads its answer and decides. Who is refused is told why.
-pub async fn greet(parts: &DeviceParts, ends: &mut SocketEnds) -> Result<Greeted, Problem> {
-    let challenge = Challenge { versions: VERSIONS, broker: parts.config.name.clone(), nonce: nonce()? };
+pub async fn greet(parts: &DeviceParts, ends: &mut SocketEnds, peer: SocketAddr) -> Result<Greeted, Problem> {
+    let began = clock::now();
+    let challenge = Challenge {
+        versions: VERSIONS,
+        broker: parts.config.name.clone(),
+        nonce: nonce()?,
+        knows: vec![INSTALL_KEYS.to_owned(), NEXT_KEYS.to_owned()],
+    };
     let asked = Outgoing::Binary(Message::Challenge(challenge.clone()).encode());
     ends.outgoing.send(asked).await.map_err(|_| gone())?;
     let hello = match ends.incoming.recv().await {
@@ -71,7 +87,8 @@ pub async fn greet(parts: &DeviceParts, ends: &mut SocketEnds) -> Result<Greeted
         None => return Err(gone()),
     };
     let key = verify(&hello, &challenge)?;
-    admit(parts, hello, &challenge, key).await
+    // It is large, and over soon: not in every connection's future.
+    Box::pin(admit(parts, hello, &challenge, key, peer, began)).await
 }
 
 /// The message that tells an agent why it is not let in.
@@ -79,7 +96,7 @@ pub fn refusal(problem: &Problem) -> Refused {
     // Who is too early is asked to come later; who is wrong will not be right in a moment.
     let retry_after_ms = match problem.code {
         Code::OVERLOADED | Code::GAVE_UP | Code::STORE_FAILED => Some(5_000),
-        Code::NOT_ENROLLED | Code::BAD_SIGNATURE | Code::VERSION => Some(30_000),
+        Code::NOT_ENROLLED | Code::BAD_SIGNATURE | Code::VERSION | Code::INSTALL_KEY_OVER => Some(30_000),
         _ => None,
     };
     Refused { code: problem.code, text: problem.text.clone(), retry_after_ms }
@@ -116,28 +133,38 @@ fn verify(hello: &Hello, challenge: &Challenge) -> Result<Vec<u8>, Problem> {
     let unproved = |what| Problem::new(Code::BAD_SIGNATURE).because(anyhow::anyhow!("{what}"));
     let key = BASE64.decode(&hello.key).map_err(|_| unproved("the key is not base64"))?;
     let signature = BASE64.decode(&hello.signature).map_err(|_| unproved("the signature is not base64"))?;
-    if device_id(&key) != hello.device {
-        return Err(unproved("the id is not that of the key"));
-    }
     UnparsedPublicKey::new(&ED25519, &key)
         .verify(&hello.signed_bytes(challenge), &signature)
         .map_err(|_| unproved("the signature is not the key's"))?;
     Ok(key)
 }
 
-/// Decides about a device that has proved its id.
+/// Decides about a device that has proved its key.
 async fn admit(
     parts: &DeviceParts,
     hello: Hello,
     challenge: &Challenge,
     key: Vec<u8>,
+    peer: SocketAddr,
+    began: Instant,
 ) -> Result<Greeted, Problem> {
     let host_keys = host_keys(&hello.host_keys)?;
-    let install_key = proved_install_key(parts, &hello, challenge).await;
-    match parts.store.device(&hello.device).await? {
-        Some(row) => known(parts, &hello, &row, host_keys).await?,
-        None if install_key.is_some() => enroll(parts, &hello, key, host_keys).await?,
-        None => return Err(unknown(&hello)),
+    let row = parts.store.device(&hello.device).await?;
+    owns(row.as_ref(), &hello, &key)?;
+    let proved = enrolling::proved(parts, &hello, challenge).await?;
+    let mut next_key_taken = false;
+    let standing = match row {
+        Some(row) if row.standing == Standing::Revoked => return Err(Problem::new(Code::DEVICE_REVOKED)),
+        Some(row) => {
+            next_key_taken = keys_changed(parts, &hello, challenge, &row, &key, peer).await?;
+            known(parts, &hello, &row, host_keys).await?;
+            row.standing
+        }
+        None => enrolling::enroll(parts, &hello, key, host_keys, proved.as_ref(), peer).await?,
+    };
+    if hello.stood_still_ms > 0 {
+        info!(device = %hello.device, for_ms = hello.stood_still_ms, "agent stood still");
+        parts.metrics.agent_stood_still();
     }
     let heard = heard(&hello.capabilities);
     if heard > 0 {
@@ -146,53 +173,63 @@ async fn admit(
     Ok(Greeted {
         heard,
         resume: hello.resume.as_deref().map(Hashed::of),
-        enrolled: install_key.map(|install_key| {
-            let proof = hmac::sign(&install_key, &Welcome::enroll_bytes(&hello, parts.ca.public_line()));
+        enrolled: proved.map(|proved| {
+            let proof = hmac::sign(&proved.broker, &Welcome::enroll_bytes(&hello, parts.ca.public_line()));
             BASE64.encode(proof)
         }),
         clock_ahead: hello.clock.saturating_sub(clock::wall().as_second()),
         keeper: keeper(&hello.capabilities),
+        pending: standing == Standing::Pending,
+        next_key_taken,
+        began,
         device: hello.device,
     })
 }
 
-fn unknown(hello: &Hello) -> Problem {
-    let text = match hello.enroll {
-        Some(_) => {
-            "The install key of this agent is not this broker's. Give it the broker's (enroll.install_key_file)."
-        }
-        None => {
-            "The broker does not know this device. Give the agent an install key of this broker (enroll.install_key_file)."
-        }
+/// Whether the id is the key's: a new device's follows from it, a known one's is in the store.
+fn owns(row: Option<&DeviceRow>, hello: &Hello, key: &[u8]) -> Result<(), Problem> {
+    let is_first = device_id(key) == hello.device;
+    let counts = match row {
+        Some(row) => row.key == key || row.next_key.as_deref() == Some(key),
+        None => is_first,
     };
-    Problem::new(Code::NOT_ENROLLED).saying(text)
+    if counts {
+        return Ok(());
+    }
+    let code = if is_first { Code::KEY_REPLACED } else { Code::BAD_SIGNATURE };
+    Err(Problem::new(code).because(anyhow::anyhow!("the id is not that of the key")))
 }
 
-/// The install key, if enrolling is on and the agent has proved that it has the same one. It is
-/// read each time: enrolling is rare, and a new key works without a restart.
-async fn proved_install_key(parts: &DeviceParts, hello: &Hello, challenge: &Challenge) -> Option<hmac::Key> {
-    let enroll = &parts.config.enroll;
-    let (Some(proof), Some(path), EnrollMode::Automatic) =
-        (&hello.enroll, &enroll.install_key_file, enroll.mode)
-    else {
-        return None;
-    };
-    let text = match tokio::fs::read_to_string(path).await {
-        Ok(text) => zeroize::Zeroizing::new(text),
-        Err(err) => {
-            warn!(path = %path.display(), %err, "install key cannot be read");
-            return None;
-        }
-    };
-    // An empty file would make a key that everybody has.
-    if text.trim().len() < 32 {
-        warn!(path = %path.display(), "install key is too short to be one");
-        return None;
+/// Follows a device from one key to the next: the first greeting with the next one ends the one before.
+/// Says whether a next key was taken.
+async fn keys_changed(
+    parts: &DeviceParts,
+    hello: &Hello,
+    challenge: &Challenge,
+    row: &DeviceRow,
+    key: &[u8],
+    peer: SocketAddr,
+) -> Result<bool, Problem> {
+    if row.key != key {
+        parts.store.device_key_changed(&row.id, key).await?;
+        info!(device = %row.id, "the device uses its next key; the one before counts no more");
+        enrolling::record(parts, row.id.as_str(), "device_key_change", &row.id, peer);
     }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, text.trim().as_bytes());
-    let proof = BASE64.decode(proof).ok()?;
-    hmac::verify(&key, &hello.enroll_bytes(challenge), &proof).ok()?;
-    Some(key)
+    let Some(next) = &hello.next_key else { return Ok(false) };
+    let unproved = || {
+        Problem::new(Code::BAD_SIGNATURE).because(anyhow::anyhow!("the next key is not proved to be its own"))
+    };
+    let next_key = BASE64.decode(&next.key).map_err(|_| unproved())?;
+    let signature = BASE64.decode(&next.signature).map_err(|_| unproved())?;
+    UnparsedPublicKey::new(&ED25519, &next_key)
+        .verify(&hello.next_key_bytes(challenge, &next.key), &signature)
+        .map_err(|_| unproved())?;
+    if next_key == key {
+        return Err(unproved());
+    }
+    parts.store.next_device_key(&row.id, &next_key).await?;
+    info!(device = %row.id, "the device has shown its next key");
+    Ok(true)
 }
 
 async fn known(
@@ -225,36 +262,6 @@ async fn known(
     Ok(())
 }
 
-async fn enroll(
-    parts: &DeviceParts,
-    hello: &Hello,
-    key: Vec<u8>,
-    host_keys: BTreeSet<String>,
-) -> Result<(), Problem> {
-    if parts.store.device_count().await? >= parts.config.limits.devices {
-        return Err(Problem::new(Code::LIMIT)
-            .saying("The broker knows as many devices as it may. Forget some, or raise limits.devices."));
-    }
-    let now = clock::wall();
-    let row = DeviceRow {
-        id: hello.device.clone(),
-        name: plain(&hello.name),
-        key,
-        login: plain(&hello.login),
-        platform: plain(&hello.platform),
-        sshd: plain(&hello.sshd),
-        software: plain(&hello.software),
-        host_keys: host_keys.into_iter().collect(),
-        offered_host_keys: None,
-        enrolled: now,
-        last_seen: Some(now),
-        tags: Vec::new(),
-    };
-    parts.store.enroll(&row).await?;
-    info!(device = %hello.device, "device enrolled, host keys pinned");
-    Ok(())
-}
-
 /// The host keys in a form that compares: algorithm and key, without a comment.
 fn host_keys(lines: &[String]) -> Result<BTreeSet<String>, Problem> {
     if lines.len() > HOST_KEYS_MAX {
@@ -276,8 +283,8 @@ pub fn normal(line: &str) -> Option<String> {
 
 /// What an agent says of itself, short and without control characters: people read it in lists,
 /// logs and terminals.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+pub fn plain(text: &str) -> String {
+    harmless(text, TEXT_CHARS_MAX)
 }
 
 /// Where the agent's program is, if the agent says that it keeps shells; a path that cannot be one
@@ -301,7 +308,14 @@ pub async fn refuse(parts: &DeviceParts, ends: &SocketEnds, problem: &Problem, p
     }
     warn!(%peer, code = %problem.code, cause = problem.chain(), "device refused");
     parts.metrics.refused(problem.code);
-    if matches!(problem.code, Code::BAD_SIGNATURE | Code::NOT_ENROLLED) {
+    let unproved = [
+        Code::BAD_SIGNATURE,
+        Code::NOT_ENROLLED,
+        Code::DEVICE_REVOKED,
+        Code::INSTALL_KEY_OVER,
+        Code::KEY_REPLACED,
+    ];
+    if unproved.contains(&problem.code) {
         parts.metrics.auth_failure(Proof::Device);
     }
     let refused = Message::Refused(refusal(problem)).encode();
@@ -316,7 +330,7 @@ pub fn welcome(
     epoch: u64,
     resume: &str,
     resumed: bool,
-    enrolled: Option<String>,
+    proved: &Greeted,
     spread: std::time::Duration,
 ) -> Welcome {
     let timing = &parts.config.timing;
@@ -326,11 +340,13 @@ pub fn welcome(
         resume: resume.to_owned(),
         resumed,
         ca: parts.ca.public_line().to_owned(),
-        enrolled,
+        enrolled: proved.enrolled.clone(),
         ping_ms: ms(timing.link_ping),
         dead_ms: ms(timing.link_dead),
         resume_within_ms: ms(timing.link_resume_within),
         spread_ms: ms(spread),
         handover: parts.ca.handover(),
+        pending: proved.pending,
+        next_key_taken: proved.next_key_taken,
     }
 }

@@ -1,6 +1,7 @@
 //! Devices: who is there, and the way to a stream to one of them.
 //!
-//! [`Devices`] is the handle, and the only way in. Behind it: `greeting` decides who may come in,
+//! [`Devices`] is the handle, and the only way in. Behind it: `greeting` decides who may come in, `enrolling`
+//! who becomes known,
 //! `directory` holds the newest connection of each device, `arrivals` who waits for one, `actor`
 //! drives one connection, and `state` holds the decisions of both. Devices know no sessions: whoever opened a stream watches
 //! its [`Leg`], which closes when the link ends, however it ends.
@@ -18,6 +19,7 @@ use moorline_wire::{Code, DeviceId};
 use tokio::sync::{Semaphore, watch};
 
 use crate::actor::{Birth, Kind, Mailbox, ONLY, Registry, spawn};
+use crate::audit::Auditor;
 use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
@@ -25,17 +27,21 @@ use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 use crate::socket::SocketEnds;
 use crate::store::Store;
+use actor::EndLink;
 use directory::DeviceDirectory;
 
 mod actor;
 mod arrivals;
 mod directory;
+mod enrolling;
 mod greeting;
+#[cfg(test)]
+mod standing_tests;
 mod state;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
+pub use enrolling::fresh_install_key;
 pub use greeting::device_id as id_of;
 pub use greeting::normal as normal_host_key;
 pub use state::Presence;
@@ -51,6 +57,8 @@ pub struct DeviceParts {
     pub metrics: Metrics,
     /// Told to agents.
     pub ca: Ca,
+    /// What devices did by themselves: enrolled, changed their key.
+    pub audit: Auditor,
     /// Where actors are listed.
     pub registry: Registry,
     /// How many devices there are in the store, as the broker starts.
@@ -120,7 +128,7 @@ impl Devices {
 
     /// Greets an agent and gives its socket to its connection, which lives on the current arbiter.
     pub async fn accept(&self, mut ends: SocketEnds, peer: SocketAddr) {
-        let proved = match self.greeted(&mut ends).await {
+        let proved = match self.greeted(&mut ends, peer).await {
             Ok(proved) => proved,
             Err(problem) => return greeting::refuse(&self.parts, &ends, &problem, peer).await,
         };
@@ -133,7 +141,7 @@ impl Devices {
         }
     }
 
-    async fn greeted(&self, ends: &mut SocketEnds) -> Result<greeting::Greeted, Problem> {
+    async fn greeted(&self, ends: &mut SocketEnds, peer: SocketAddr) -> Result<greeting::Greeted, Problem> {
         let limit = self.parts.config.timing.greeting;
         let late = |timed_out: clock::TimedOut, code| {
             self.parts.metrics.timeout(timed_out.what);
@@ -145,7 +153,7 @@ impl Devices {
             .map_err(|timed_out| late(timed_out, Code::OVERLOADED))?;
         drop(waiting);
         let _running = self.parts.metrics.greeting_runs();
-        clock::within(limit, Wait::Greeting, greeting::greet(&self.parts, ends))
+        clock::within(limit, Wait::Greeting, greeting::greet(&self.parts, ends, peer))
             .await
             .map_err(|timed_out| late(timed_out, Code::HELLO_TIMEOUT))?
     }
@@ -177,7 +185,13 @@ impl Devices {
     /// Ends the link of a device that was forgotten.
     pub async fn forget(&self, device: &DeviceId) {
         // Without a directory there are no links.
-        let _ = self.directory.send(directory::Forget(device.clone())).await;
+        let _ = self.directory.send(directory::Forget(device.clone(), EndLink::Forgotten)).await;
+    }
+
+    /// Ends the link of a device that was revoked.
+    pub async fn revoke(&self, device: &DeviceId) {
+        // Without a directory there are no links.
+        let _ = self.directory.send(directory::Forget(device.clone(), EndLink::Revoked)).await;
     }
 
     /// Tells every agent to come back later, each at another moment, and closes the links.

@@ -60,6 +60,8 @@ pub enum Input {
     Evicted,
     /// The device was forgotten.
     Forgotten,
+    /// The device was revoked.
+    Revoked,
     /// The broker is going away; the device may come back after that long.
     GoAway(Duration),
     /// The farewell was sent.
@@ -112,6 +114,7 @@ impl Connection {
             Input::Lost => self.end(Code::DEVICE_LOST),
             Input::Evicted => self.end(Code::EVICTED),
             Input::Forgotten => self.end(Code::NOT_ENROLLED),
+            Input::Revoked => self.end(Code::DEVICE_REVOKED),
             Input::GoAway(after) => self.outputs.push_back(Output::TellGoAway(after)),
             Input::SaidGoodbye => self.close(Code::GOING_AWAY, Presence::Away),
         }
@@ -278,10 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_device_is_told_why() {
-        let told = after(&[ONE, Input::Forgotten]);
-        assert_eq!(told[0], Output::CloseSocket(Code::NOT_ENROLLED));
-        assert_eq!(told[told.len() - 1], Output::Stop);
+    fn a_device_that_was_forgotten_or_revoked_is_told_which() {
+        for (input, code) in [(Input::Forgotten, Code::NOT_ENROLLED), (Input::Revoked, Code::DEVICE_REVOKED)]
+        {
+            let told = after(&[ONE, input]);
+            assert_eq!(told[0], Output::CloseSocket(code));
+            assert_eq!(told[told.len() - 1], Output::Stop);
+        }
     }
 
     #[test]

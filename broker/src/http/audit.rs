@@ -12,6 +12,7 @@ use super::peer;
 use super::route::Person;
 use crate::clock::wall;
 use crate::problem::Problem;
+use crate::readable::harmless;
 use crate::store::{AuditFilter, AuditRow};
 
 /// A page of the audit is not longer than this.
@@ -53,7 +54,7 @@ pub(super) fn audit_as<T>(
 
 /// Whatever was typed as a name: one line, and not more of it than a name can have.
 fn readable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(64).collect()
+    harmless(text, 64)
 }
 
 /// One act.

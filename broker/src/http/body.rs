@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Parts;
 use crate::clock;
-use crate::id::{GrantId, LoginId, PersonId, TokenId};
+use crate::id::{GrantId, InstallKeyId, LoginId, PersonId, TokenId};
 use crate::metrics::Wait;
 use crate::problem::Problem;
 
@@ -108,7 +108,7 @@ macro_rules! unknown {
     )*};
 }
 
-unknown!(SessionId, PersonId, LoginId, TokenId, GrantId);
+unknown!(SessionId, PersonId, LoginId, TokenId, GrantId, InstallKeyId);
 
 impl<T: Named> FromRequest for Id<T> {
     type Error = Problem;

@@ -15,10 +15,11 @@ use super::answer::ErrorBody;
 use super::audit::audit;
 use super::body::{Body, Id};
 use super::route::Person;
-use crate::access::{Right, Tag};
+use crate::access::{Act, Right, Tag};
 use crate::device::{DeviceState, Presence};
 use crate::problem::Problem;
-use crate::store::DeviceRow;
+use crate::readable::printable;
+use crate::store::{DeviceRow, Standing};
 
 /// A device that the broker knows.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -26,8 +27,11 @@ pub(super) struct Device {
     id: String,
     /// Its name for people.
     name: String,
-    /// `online`, `unstable`, `away` (the link is broken and may come back) or `offline`.
+    /// `online`, `unstable`, `away` (the link is broken and may come back) or `offline`; before all of these
+    /// `pending` (it gets no sessions until somebody approves it) and `revoked` (it does not come in any more).
     state: &'static str,
+    /// Whether it is there, also while it waits for approval.
+    connected: bool,
     /// Since when it is in this state, if it is connected.
     since: Option<String>,
     /// The last measured round trip.
@@ -52,6 +56,10 @@ pub(super) struct Device {
     sessions: usize,
     /// What administrators call it, for grants.
     tags: Vec<String>,
+    /// Whether you may approve, rename, revoke and forget it.
+    may_manage: bool,
+    /// The install key that it enrolled with; `null`: the one of `enroll.install_key_file`.
+    install_key: Option<String>,
 }
 
 /// All devices.
@@ -92,15 +100,20 @@ pub(super) async fn list(parts: Data<Parts>, person: Person) -> Result<HttpRespo
     {
         *sessions.entry(session.device.clone()).or_default() += 1;
     }
-    let of_row = move |row: DeviceRow| {
+    let of_row = move |row: DeviceRow, may_manage| {
         let (state, sessions) = (states.get(&row.id), sessions.get(&row.id).copied().unwrap_or(0));
-        device(row, state, sessions)
+        device(row, state, sessions, may_manage)
     };
     let (store, here) = (parts.store.clone(), Handle::current());
     // A list of ten thousand devices takes a tenth of a second of work: not on a thread that carries keystrokes.
     let made = block(move || {
         let rows = here.block_on(store.devices())?.into_iter().filter(|row| theirs.sees(&row.id));
-        let list = DeviceList { devices: rows.map(of_row).collect() };
+        let manages = |id: &DeviceId| theirs.decide(Act::Manage, id, None).is_allowed();
+        let devices = rows.map(|row| {
+            let may_manage = manages(&row.id);
+            of_row(row, may_manage)
+        });
+        let list = DeviceList { devices: devices.collect() };
         serde_json::to_vec(&list).map_err(|e| Problem::new(Code::INTERNAL).because(e))
     });
     let json = made.await.map_err(|e| Problem::new(Code::OVERLOADED).because(e))??;
@@ -135,8 +148,9 @@ pub(super) async fn change(
     }
     if let Some(name) = &change.name {
         let outcome = match printable(name) {
-            Ok(name) => parts.store.rename(&id, name).await,
-            Err(problem) => Err(problem),
+            Some(name) => parts.store.rename(&id, name).await,
+            None => Err(Problem::new(Code::BAD_REQUEST)
+                .saying("This is no name for a device. Give 1 to 64 printable characters.")),
         };
         audit(&req, &person, "device_rename", id.as_str(), &outcome);
         outcome?;
@@ -191,26 +205,17 @@ pub(super) async fn forget(
     Ok(Json(Forgotten { forgotten: true }))
 }
 
-async fn one(parts: &Parts, person: &Person, id: &DeviceId) -> Result<Device, Problem> {
+pub(super) async fn one(parts: &Parts, person: &Person, id: &DeviceId) -> Result<Device, Problem> {
     let row = parts.store.device(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE))?;
     let theirs = parts.warden.view_of(&person.caller.subject, id).await?;
     let state = parts.devices.state(id).await;
     let here = parts.sessions.live().await.into_iter().filter(|session| session.device == *id);
     let sessions = here.filter(|session| theirs.has(Right::See, &session.into())).count();
-    Ok(device(row, state.as_ref(), sessions))
+    let may_manage = theirs.decide(Act::Manage, id, None).is_allowed();
+    Ok(device(row, state.as_ref(), sessions, may_manage))
 }
 
-fn printable(name: &str) -> Result<&str, Problem> {
-    let name = name.trim();
-    let bad = name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control);
-    if bad {
-        return Err(Problem::new(Code::BAD_REQUEST)
-            .saying("This is no name for a device. Give 1 to 64 printable characters."));
-    }
-    Ok(name)
-}
-
-fn tags_of(tags: &[String]) -> Result<Vec<Tag>, Problem> {
+pub(super) fn tags_of(tags: &[String]) -> Result<Vec<Tag>, Problem> {
     let bad = |why: String| Problem::new(Code::BAD_REQUEST).saying(why);
     if tags.len() > TAGS_MAX {
         return Err(bad(format!("These are too many tags. Give at most {TAGS_MAX}.")));
@@ -229,11 +234,15 @@ fn tags_of(tags: &[String]) -> Result<Vec<Tag>, Problem> {
     Ok(tags)
 }
 
-fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Device {
+fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize, may_manage: bool) -> Device {
     Device {
         id: row.id.into(),
         name: row.name,
-        state: state.map_or("offline", |state| word(state.presence)),
+        state: match row.standing {
+            Standing::Approved => state.map_or("offline", |state| word(state.presence)),
+            standing => standing.word(),
+        },
+        connected: state.is_some_and(|state| matches!(state.presence, Presence::Online | Presence::Unstable)),
         since: state.map(|state| state.since.to_string()),
         rtt_ms: state.and_then(|state| state.rtt).map(|rtt| (rtt.as_secs_f64() * 1e5).round() / 100.0),
         login: row.login,
@@ -252,6 +261,8 @@ fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize) -> Devic
             .collect(),
         sessions,
         tags: row.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        may_manage,
+        install_key: row.install_key.map(String::from),
     }
 }
 

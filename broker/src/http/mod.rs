@@ -6,8 +6,8 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `session_list`, `sessions`,
-//!   `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
+//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `standing`,
+//!   `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -48,6 +48,7 @@ mod events;
 mod faults;
 mod grants;
 mod guard;
+mod install_keys;
 mod log;
 mod login;
 mod me;
@@ -60,6 +61,7 @@ mod route;
 mod session_list;
 mod sessions;
 mod sockets;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -100,6 +102,8 @@ fn routes(r: &mut Routes) {
     r.at("/api/v1/grants/{id}").delete(Admin, grants::remove);
     r.at("/api/v1/access").get(Admin, grants::explain);
     r.at("/api/v1/audit").get(Admin, audit::list);
+    r.at("/api/v1/install-keys").get(Admin, install_keys::list).post(Admin, install_keys::create);
+    r.at("/api/v1/install-keys/{id}").delete(Admin, install_keys::end);
 
     // Lists hold what one may see; a new session is asked for by what is in its body.
     r.at("/api/v1/devices").get(Person, devices::list);
@@ -111,6 +115,8 @@ fn routes(r: &mut Routes) {
         .get(Admin, private_keys::show)
         .put(Admin, private_keys::set)
         .delete(Admin, private_keys::remove);
+    r.at("/api/v1/devices/{id}/approve").post(OnDevice(Act::Manage), standing::approve);
+    r.at("/api/v1/devices/{id}/revoke").post(OnDevice(Act::Manage), standing::revoke);
     r.at("/api/v1/sessions")
         .get(Person, session_list::list)
         .post(Person, sessions::create)
@@ -140,7 +146,7 @@ fn routes(r: &mut Routes) {
 }
 
 /// Addresses that show the page of the web build; what stands on it, it asks the API for.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/devices",
     "/sessions",
@@ -148,6 +154,7 @@ const PAGES: [&str; 11] = [
     "/account",
     "/people",
     "/grants",
+    "/install-keys",
     "/audit",
     "/welcome",
     "/s/{id}",

@@ -4,8 +4,8 @@ use actix_web::web::Json;
 use utoipa::OpenApi;
 
 use super::{
-    actors, audit, devices, events, grants, log, login, me, people, private_keys, probe, session_list,
-    sessions, sockets, tokens,
+    actors, audit, devices, events, grants, install_keys, log, login, me, people, private_keys, probe,
+    session_list, sessions, sockets, standing, tokens,
 };
 
 /// Every route but the pages; a test compares it with the route table.
@@ -46,6 +46,11 @@ use super::{
         private_keys::show,
         private_keys::set,
         private_keys::remove,
+        standing::approve,
+        standing::revoke,
+        install_keys::list,
+        install_keys::create,
+        install_keys::end,
         session_list::list,
         sessions::create,
         sessions::kill_many,

@@ -17,6 +17,7 @@ use super::route::Person;
 use crate::access::{Right, is_login};
 use crate::metrics::KilledBy;
 use crate::problem::Problem;
+use crate::readable::is_harmless;
 use crate::session::{Keeping, NewSession, SessionState, SessionView, StepTime};
 use crate::store::{House, SessionRow};
 use crate::trace::{Place, Trace};
@@ -325,8 +326,7 @@ pub(super) async fn kill_many(
 /// A reason is shown to people: one line of printable text.
 fn readable(reason: Option<&str>) -> Result<Option<&str>, Problem> {
     let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-    let bad =
-        reason.is_some_and(|reason| reason.chars().count() > 200 || reason.chars().any(char::is_control));
+    let bad = reason.is_some_and(|reason| reason.chars().count() > 200 || !reason.chars().all(is_harmless));
     if bad {
         return Err(Problem::new(Code::BAD_REQUEST)
             .saying("This reason cannot be shown. Give at most 200 printable characters."));

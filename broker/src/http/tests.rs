@@ -22,6 +22,7 @@ use crate::store::{FILE, House, SessionRow, Store};
 
 mod administration;
 mod bodies;
+mod enrolment;
 mod logins;
 mod matrix;
 mod pages;

@@ -17,6 +17,7 @@ use crate::access::Scope;
 use crate::clock::wall;
 use crate::id::{PersonId, TokenId};
 use crate::problem::Problem;
+use crate::readable::printable;
 use crate::store::TokenRow;
 
 /// A token that is to live longer is forgotten by its owner.
@@ -94,10 +95,8 @@ async fn created(parts: &Parts, person: &Person, new: NewToken) -> Result<Made, 
     let owner = person.caller.id.clone().ok_or_else(|| {
         bad("Demo mode has no accounts, so no tokens: everybody may everything. Leave the header out.")
     })?;
-    let label = new.label.trim();
-    if label.is_empty() || label.chars().count() > 64 || label.chars().any(char::is_control) {
-        return Err(bad("This is no label for a token. Give 1 to 64 printable characters."));
-    }
+    let label = printable(&new.label)
+        .ok_or_else(|| bad("This is no label for a token. Give 1 to 64 printable characters."))?;
     let (now, lasts_max) = (wall(), jiff::SignedDuration::try_from(LASTS_MAX).unwrap_or_default());
     if new.expires <= now || new.expires.duration_since(now) > lasts_max {
         return Err(bad(

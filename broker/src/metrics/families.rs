@@ -56,6 +56,7 @@ metrics! {
     // Devices and their links.
     devices: IntGaugeVec "devices" "Connected devices by the state of their link." ["state"];
     links_opened: IntCounter "links_opened_total" "Greetings that led to a new link." [];
+    agents_stood_still: IntCounter "agents_stood_still_total" "Greetings of agents that had stood still, by their own account: stopped, starved of the processor, or asleep with their machine." [];
     links_resumed: IntCounter "links_resumed_total" "Greetings that went on with a link that was broken." [];
     links_broken: IntCounterVec "links_broken_total" "Sockets that stopped carrying a link, by cause." ["cause"];
     link_rtt: Histogram of ROUND_TRIP "link_rtt_seconds" "Round trips of the links' pings." [];
@@ -63,6 +64,7 @@ metrics! {
     greetings_running: IntGauge "greetings_running" "Devices that are being greeted." [];
     host_key_changes: IntCounter "host_key_changes_total" "Times that a device showed host keys other than the pinned ones." [];
     host_keys_refused: IntGauge "devices_with_changed_host_key" "Known devices whose sessions are refused until their new host keys are accepted." [];
+    devices_pending: IntGauge "devices_pending" "Known devices that get no sessions until somebody approves them." [];
 
     // Sessions and the people attached to them.
     sessions: IntGaugeVec "sessions" "Sessions that are not over, by state." ["state"];

@@ -76,7 +76,7 @@ labels! {
         Silent = "silent",
         /// The device came back over another socket, or as another link.
         Replaced = "replaced",
-        /// The device was forgotten.
+        /// The device was forgotten or revoked.
         Forgotten = "forgotten",
         /// The broker goes.
         Drained = "drained",

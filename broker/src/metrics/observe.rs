@@ -79,6 +79,11 @@ impl Metrics {
         self.families.links_resumed.inc();
     }
 
+    /// An agent told that it had stood still.
+    pub fn agent_stood_still(&self) {
+        self.families.agents_stood_still.inc();
+    }
+
     /// A socket does not carry its link any more.
     pub fn link_broken(&self, cause: Break) {
         self.families.links_broken.with_label_values(&[cause.label()]).inc();
@@ -102,6 +107,11 @@ impl Metrics {
     /// A device shows host keys other than the pinned ones.
     pub fn host_key_changed(&self) {
         self.families.host_key_changes.inc();
+    }
+
+    /// So many devices wait for approval.
+    pub fn devices_pending(&self, count: i64) {
+        self.families.devices_pending.set(count);
     }
 
     /// So many devices are refused because of that.

@@ -235,12 +235,17 @@ impl Sessions {
         }
     }
 
-    /// Ends every session of a device, and waits, but not for long, until the device holds nothing of
-    /// them any more.
-    pub async fn clear(&self, device: &DeviceId, by: &str, reason: &str) -> Result<(), Problem> {
+    /// Ends every session of a device at once.
+    pub async fn kill_on(&self, device: &DeviceId, by: &str, reason: &str) -> Result<(), Problem> {
         for session in self.live().await.iter().filter(|session| session.device == *device) {
             self.kill(&session.id, by, Some(reason)).await?;
         }
+        Ok(())
+    }
+
+    /// The same, and waits, but not for long, until the device holds nothing of them any more.
+    pub async fn clear(&self, device: &DeviceId, by: &str, reason: &str) -> Result<(), Problem> {
+        self.kill_on(device, by, reason).await?;
         let held = || self.supervisor.send(supervisor::HeldBy(device.clone()));
         let clear = async {
             while held().await.is_ok_and(|count| count > 0) {

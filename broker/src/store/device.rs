@@ -1,12 +1,14 @@
 //! Devices: who they are, and which host keys are pinned.
 
 use moorline_wire::{Code, DeviceId};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use super::person::{unwords, words};
-use super::{Store, micros, timestamp, undecodable};
+use super::standing::standing_of;
+use super::{Standing, Store, micros, timestamp, undecodable};
 use crate::access::Tag;
+use crate::id::InstallKeyId;
 use crate::problem::Problem;
 
 /// A device that the broker knows.
@@ -18,6 +20,12 @@ pub struct DeviceRow {
     pub name: String,
     /// Its Ed25519 public key, 32 bytes.
     pub key: Vec<u8>,
+    /// The key that takes the place of that one as soon as it is used.
+    pub next_key: Option<Vec<u8>>,
+    /// Whether it may have sessions.
+    pub standing: Standing,
+    /// The install key that it came with; `None`: the one of `enroll.install_key_file`.
+    pub install_key: Option<InstallKeyId>,
     /// The login that a session gets when none is asked for.
     pub login: String,
     /// e.g. `linux x86_64`.
@@ -88,32 +96,7 @@ impl Store {
 
     /// Keeps a new device. One that was known is replaced: it proved the install key again.
     pub async fn enroll(&self, device: &DeviceRow) -> Result<(), Problem> {
-        let call = async {
-            sqlx::query(
-                "INSERT INTO devices (id, name, key, login, platform, sshd, software, host_keys,
-                     offered_host_keys, enrolled_us, last_seen_us)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, renamed = FALSE, key = excluded.key,
-                     login = excluded.login, platform = excluded.platform, sshd = excluded.sshd,
-                     software = excluded.software, host_keys = excluded.host_keys,
-                     offered_host_keys = excluded.offered_host_keys, enrolled_us = excluded.enrolled_us,
-                     last_seen_us = excluded.last_seen_us",
-            )
-            .bind(device.id.as_str())
-            .bind(&device.name)
-            .bind(&device.key)
-            .bind(&device.login)
-            .bind(&device.platform)
-            .bind(&device.sshd)
-            .bind(&device.software)
-            .bind(lines(&device.host_keys))
-            .bind(device.offered_host_keys.as_deref().map(lines))
-            .bind(micros(device.enrolled))
-            .bind(device.last_seen.map(micros))
-            .execute(&self.pool)
-            .await
-            .map(drop)
-        };
+        let call = async { insert(&mut *self.pool.acquire().await?, device).await };
         self.written("enroll", call).await
     }
 
@@ -189,6 +172,7 @@ impl Store {
                 .map(|done| done.rows_affected() > 0)
         };
         let forgotten = self.written("forget", call).await?;
+        self.count_pending().await?;
         self.count_refused().await?;
         Ok(forgotten)
     }
@@ -204,6 +188,37 @@ impl Store {
         self.metrics.host_keys_refused(self.measured("host_keys_refused", call).await?);
         Ok(())
     }
+}
+
+/// Keeps a new device. Of one that is known its tags and its standing stay.
+pub(super) async fn insert(all: &mut SqliteConnection, device: &DeviceRow) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO devices (id, name, key, login, platform, sshd, software, host_keys,
+             offered_host_keys, enrolled_us, last_seen_us, tags, standing, install_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, renamed = FALSE, key = excluded.key,
+             login = excluded.login, platform = excluded.platform, sshd = excluded.sshd,
+             software = excluded.software, host_keys = excluded.host_keys,
+             offered_host_keys = excluded.offered_host_keys, enrolled_us = excluded.enrolled_us,
+             last_seen_us = excluded.last_seen_us",
+    )
+    .bind(device.id.as_str())
+    .bind(&device.name)
+    .bind(&device.key)
+    .bind(&device.login)
+    .bind(&device.platform)
+    .bind(&device.sshd)
+    .bind(&device.software)
+    .bind(lines(&device.host_keys))
+    .bind(device.offered_host_keys.as_deref().map(lines))
+    .bind(micros(device.enrolled))
+    .bind(device.last_seen.map(micros))
+    .bind(words(device.tags.iter().map(Tag::as_str)))
+    .bind(device.standing.word())
+    .bind(device.install_key.as_ref().map(InstallKeyId::as_str))
+    .execute(all)
+    .await
+    .map(drop)
 }
 
 fn lines(keys: &[String]) -> String {
@@ -222,6 +237,12 @@ fn device_of(row: &SqliteRow) -> Result<DeviceRow, sqlx::Error> {
             .map_err(|e: moorline_wire::id::BadId| undecodable("id", e))?,
         name: row.try_get("name")?,
         key: row.try_get("key")?,
+        next_key: row.try_get("next_key")?,
+        standing: standing_of(row)?,
+        install_key: row
+            .try_get::<Option<&str>, _>("install_key")?
+            .map(|id| id.parse().map_err(|e: crate::id::BadId| undecodable("install_key", e)))
+            .transpose()?,
         login: row.try_get("login")?,
         platform: row.try_get("platform")?,
         sshd: row.try_get("sshd")?,

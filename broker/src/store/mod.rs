@@ -21,19 +21,23 @@ use crate::problem::Problem;
 mod audit;
 mod device;
 mod grant;
+mod install_key;
 mod login;
 mod person;
 mod private_key;
 mod seen;
 mod session;
+mod standing;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use device::{DeviceRow, DeviceSeen};
 pub use grant::GrantRow;
+pub use install_key::{Enrolling, InstallKeyRow, KeyMode, KeyProofs};
 pub use login::{LoginRow, TokenRow};
 pub use person::{Invited, PersonRow, PersonState};
 pub use private_key::PrivateKeyRow;
 pub use session::{EndedAt, House, SessionFilter, SessionRow, SessionsOf};
+pub use standing::Standing;
 
 /// The file of the store inside `data_dir`.
 pub const FILE: &str = "moorline.db";
@@ -77,6 +81,7 @@ impl Store {
         };
         store.migrate().await?;
         store.count_refused().await?;
+        store.count_pending().await?;
         Ok(store)
     }
 

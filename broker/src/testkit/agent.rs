@@ -6,9 +6,10 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moorline_link_io::{Event, LinkHandle, LinkStream};
-use moorline_wire::link::greeting::{Challenge, Hello, Message, Refused, Welcome};
+use moorline_wire::link::greeting::{Challenge, Hello, Message, NextKey, Refused, Welcome};
 use moorline_wire::link::{Attach, Config as LinkConfig, Input, Role};
-use moorline_wire::{Code, DeviceId};
+use moorline_wire::{Code, DeviceId, install_key};
+use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use russh::keys::PrivateKey;
@@ -23,7 +24,10 @@ use crate::socket::{Gone, Incoming, Outgoing, Reflex, SocketEnds};
 
 /// A device with its identity, its sshd and its end of the link.
 pub struct Agent {
+    device: DeviceId,
     key: Arc<Ed25519KeyPair>,
+    /// The key that is to take the place of that one.
+    pub next_key: Option<Arc<Ed25519KeyPair>>,
     /// What its sshd proves itself with.
     pub host_key: PrivateKey,
     /// How its sshd behaves.
@@ -67,9 +71,11 @@ pub fn socket() -> (SocketEnds, Raw) {
 impl Agent {
     /// A device that nobody knows, with the right install key.
     pub fn new() -> Self {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let key = fresh_key();
         Self {
-            key: Arc::new(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap()),
+            device: crate::device::id_of(key.public_key().as_ref()),
+            key,
+            next_key: None,
             host_key: super::sshd::host_key(),
             manners: Arc::default(),
             link: None,
@@ -82,7 +88,22 @@ impl Agent {
 
     /// Its id.
     pub fn id(&self) -> DeviceId {
-        crate::device::id_of(self.key.public_key().as_ref())
+        self.device.clone()
+    }
+
+    /// Another process with the same identity and its present key.
+    pub fn twin(&self) -> Self {
+        Self {
+            device: self.device.clone(),
+            key: self.key.clone(),
+            host_key: self.host_key.clone(),
+            ..Self::new()
+        }
+    }
+
+    /// From now on it proves itself with its next key.
+    pub fn use_next_key(&mut self) {
+        self.key = self.next_key.take().unwrap();
     }
 
     /// What it answers to a challenge.
@@ -102,11 +123,24 @@ impl Agent {
             capabilities: self.capabilities.clone(),
             resume: self.resume.clone(),
             enroll: None,
+            install_key: None,
+            next_key: None,
             signature: String::new(),
+            stood_still_ms: 0,
         };
-        if let Some(install_key) = &self.install_key {
+        if let Some((id, secret)) = self.install_key.as_deref().and_then(install_key::parts) {
+            let seed = digest(&SHA256, format!("{}{secret}", install_key::OF_THE_DEVICE).as_bytes());
+            let key = Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).unwrap();
+            hello.enroll = Some(BASE64.encode(key.sign(&hello.enroll_bytes(challenge))));
+            hello.install_key = Some(id);
+        } else if let Some(install_key) = &self.install_key {
             let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, install_key.as_bytes());
             hello.enroll = Some(BASE64.encode(ring::hmac::sign(&key, &hello.enroll_bytes(challenge))));
+        }
+        if let Some(next) = &self.next_key {
+            let key = BASE64.encode(next.public_key().as_ref());
+            let signature = BASE64.encode(next.sign(&hello.next_key_bytes(challenge, &key)));
+            hello.next_key = Some(NextKey { key, signature });
         }
         self.sign(hello, challenge)
     }
@@ -189,6 +223,12 @@ impl Agent {
             link.handle(now(), Input::Disconnected).unwrap();
         }
     }
+}
+
+/// A device key that nobody has.
+pub fn fresh_key() -> Arc<Ed25519KeyPair> {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    Arc::new(Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap())
 }
 
 /// The challenge that a new socket begins with.

@@ -165,6 +165,16 @@ export class World {
     await this.startAgent(device);
   }
 
+  /** A device that enrols with an install key of the list; gives its agent, which the test is to stop. */
+  async enrol(name, key) {
+    const [dir, file] = [this.path(name), this.path(`${name}.key`)];
+    writeFileSync(file, key, { mode: 0o600 });
+    const more = settings({ name, 'broker.proxy': 'none', 'log.format': 'json', 'keeper.dir': this.keepers(name) });
+    const broker = `ws://127.0.0.1:${this.port}`;
+    output(binary('moorline-agent'), 'enroll', '--broker', broker, '--key-file', file, '--dir', dir, ...more);
+    return this.start(name, binary('moorline-agent'), ['--config', join(dir, 'agent.toml')]);
+  }
+
   /** Starts a device's agent, also again after it ended, and waits until it is online. */
   async startAgent(device) {
     device.agent = this.start(device.name, binary('moorline-agent'), device.arguments);

@@ -28,6 +28,8 @@ pub(super) struct Driver {
     viewer: Viewer,
     host: String,
     origin: String,
+    /// Whoever opened it, outside demo mode.
+    cookie: Option<String>,
     through: SocketAddr,
     session: String,
     ticket: Option<String>,
@@ -64,6 +66,7 @@ impl Driver {
             viewer: Viewer::new(format!("{:032x}", rand::random::<u128>()), size),
             host: broker.address.to_string(),
             origin: broker.origin(),
+            cookie: broker.cookie.clone(),
             through,
             session: session.to_owned(),
             ticket: Some(ticket),
@@ -111,6 +114,9 @@ impl Driver {
         stream.set_nodelay(true)?;
         let path = format!("/api/v1/sessions/{}/terminal", self.session);
         let mut request = upgrade_request(&self.host, &path, Some(&self.origin), SUBPROTOCOL)?;
+        if let Some(cookie) = &self.cookie {
+            request.headers_mut().insert("cookie", cookie.parse()?);
+        }
         let mut connector = Connector::Plain;
         if let Some(secure) = &self.secure {
             *request.uri_mut() = format!("wss://{}{path}", self.host).parse()?;

@@ -104,6 +104,24 @@ export function Choices<Word extends string>(props: {
   );
 }
 
+/** One of several words is picked; each says what it means. */
+export function Pick<Word extends string>(props: {
+  legend: string;
+  name: string;
+  words: readonly { word: Word; means: string }[];
+}) {
+  return (
+    <fieldset class="choices">
+      <legend>{props.legend}</legend>
+      {props.words.map(({ word, means }, index) => (
+        <label key={word}>
+          <input type="radio" name={props.name} value={word} defaultChecked={index === 0} /> {means}
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
 /** A form of a page: its fields side by side, and one button. It is emptied when what it asked for was done. */
 export function Asking(props: {
   title: string;
@@ -130,6 +148,13 @@ export function Asking(props: {
 /** A text of a form. */
 export function text(fields: FormData, name: string): string {
   return String(fields.get(name) ?? "").trim();
+}
+
+/** The words of a text of a form, with blanks or commas between them. */
+export function wordsOf(fields: FormData, name: string): string[] {
+  return text(fields, name)
+    .split(/[\s,]+/)
+    .filter((word) => word !== "");
 }
 
 /** A day and a time as people here write it. */

@@ -13,6 +13,8 @@ interface Shown {
   now: number;
   endSession: (session: SessionInfo) => void;
   showHostKey: (device: Device) => void;
+  approve: (device: Device) => void;
+  manage: (device: Device) => void;
 }
 
 /** The devices, each with what it is, how it is, and the shells that run on it. */
@@ -28,11 +30,12 @@ export function DeviceTable(props: Shown) {
           <th scope="col">Platform</th>
           <th scope="col">SSH server</th>
           <th scope="col">Host key</th>
+          <td />
         </tr>
       </thead>
       {props.devices.map((device) => (
         <tbody key={device.id}>
-          <DeviceRow device={device} now={props.now} showHostKey={props.showHostKey} />
+          <DeviceRow {...props} device={device} />
           <ShellList
             sessions={props.sessions.filter((session) => session.device === device.id)}
             now={props.now}
@@ -49,33 +52,37 @@ const STATES: Record<Device["state"], { icon: IconName; word: string; tone: Tone
   unstable: { icon: "warning", word: "Unstable", tone: "warn" },
   away: { icon: "unlinked", word: "Link lost, may come back", tone: "warn" },
   offline: { icon: "cross", word: "Offline", tone: "quiet" },
+  pending: { icon: "clock", word: "Waits for approval", tone: "warn" },
+  revoked: { icon: "stop", word: "Revoked", tone: "bad" },
 };
 
-function DeviceRow({
-  device,
-  now,
-  showHostKey,
-}: {
-  device: Device;
-  now: number;
-  showHostKey: Shown["showHostKey"];
-}) {
+function DeviceRow(props: Omit<Shown, "devices" | "sessions" | "endSession"> & { device: Device }) {
+  const { device, now } = props;
   const since = device.since ?? device.last_seen;
   return (
     <tr class="device">
       <th scope="row">
-        <Link
-          to={addressOf.open(device.id)}
-          class="device-link"
-          label={`Open a shell on ${device.name}`}
-        >
-          {device.name}
-        </Link>
+        <DeviceName device={device} />
         <span class="quiet id">{device.id}</span>
+        {device.tags.length > 0 && <span class="quiet id">{device.tags.join(", ")}</span>}
       </th>
       <td data-label="State">
         <Chip {...STATES[device.state]} />
-        {since && <span class="quiet since">for {span(now - Date.parse(since))}</span>}
+        {device.state === "pending" ? (
+          <span class="quiet since">{device.connected ? "connected" : "not connected"}</span>
+        ) : (
+          since && <span class="quiet since">for {span(now - Date.parse(since))}</span>
+        )}
+        {device.state === "pending" && device.may_manage && (
+          <button
+            type="button"
+            class="primary above"
+            aria-label={`Approve ${device.name}`}
+            onClick={() => props.approve(device)}
+          >
+            Approve
+          </button>
+        )}
       </td>
       <td data-label="Round trip">
         {device.rtt_ms === null ? "–" : `${roundTrip(device.rtt_ms)} ms`}
@@ -87,12 +94,38 @@ function DeviceRow({
         {device.host_key === "pinned" ? (
           "Pinned"
         ) : (
-          <button type="button" class="warn above" onClick={() => showHostKey(device)}>
+          <button type="button" class="warn above" onClick={() => props.showHostKey(device)}>
             Changed: look
           </button>
         )}
       </td>
+      <td class="acts">
+        {device.may_manage && (
+          <button
+            type="button"
+            class="above"
+            aria-label={`Manage ${device.name}`}
+            onClick={() => props.manage(device)}
+          >
+            Manage
+          </button>
+        )}
+      </td>
     </tr>
+  );
+}
+
+/** A link to a shell, where one can be had. */
+function DeviceName({ device }: { device: Device }) {
+  if (device.state === "pending" || device.state === "revoked") return <>{device.name}</>;
+  return (
+    <Link
+      to={addressOf.open(device.id)}
+      class="device-link"
+      label={`Open a shell on ${device.name}`}
+    >
+      {device.name}
+    </Link>
   );
 }
 

@@ -10,7 +10,10 @@ export function Field(props: {
   type?: "text" | "password";
   autoComplete: string;
   hint?: string;
+  /** Stands there and cannot be changed. */
   value?: string;
+  /** Stands there until it is changed. */
+  starts?: string;
   focus?: boolean;
   optional?: boolean;
 }) {
@@ -26,7 +29,7 @@ export function Field(props: {
     autocomplete: props.autoComplete,
     autocapitalize: "none",
     spellcheck: false,
-    defaultValue: props.value,
+    defaultValue: props.value ?? props.starts,
     readOnly: props.value !== undefined,
     "aria-describedby": hintId,
     required: props.optional !== true,

@@ -3,13 +3,14 @@ import { addressOf, type Place, route } from "../state/router";
 import { Link } from "./link";
 
 const OF_ALL = ["devices", "sessions"] as const;
-const OF_ADMINISTRATORS = ["actors", "people", "grants", "audit"] as const;
+const OF_ADMINISTRATORS = ["actors", "people", "grants", "install-keys", "audit"] as const;
 const WORDS: Record<Exclude<Place, "welcome">, string> = {
   devices: "Devices",
   sessions: "Sessions",
   actors: "Actors",
   people: "People",
   grants: "Grants",
+  "install-keys": "Install keys",
   audit: "Audit",
   account: "Account",
 };

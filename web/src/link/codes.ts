@@ -277,6 +277,35 @@ export const CODES: readonly CodeInfo[] = [
     remedy: "Open a new session when the device is online again.",
   },
   {
+    number: 4477,
+    name: "device_pending",
+    status: 409,
+    sentence: "The device waits for approval and gets no sessions until then.",
+    remedy: "Approve it on the devices page, or ask an administrator to.",
+  },
+  {
+    number: 4478,
+    name: "device_revoked",
+    status: 403,
+    sentence: "This device was revoked.",
+    remedy: "If it is to come back, delete the state folder of its agent and enrol it anew.",
+  },
+  {
+    number: 4479,
+    name: "install_key_over",
+    status: 401,
+    sentence: "This install key is used up or has expired.",
+    remedy: "Ask an administrator for another install key.",
+  },
+  {
+    number: 4480,
+    name: "key_replaced",
+    status: 401,
+    sentence: "The device has a newer key than this one.",
+    remedy:
+      "If that was not you, revoke the device; else give its agent the newer identity, or enrol it anew.",
+  },
+  {
     number: 4500,
     name: "internal",
     status: 500,

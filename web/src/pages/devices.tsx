@@ -2,14 +2,20 @@ import { useEffect, useState } from "preact/hooks";
 
 import { api, type Device, type SessionInfo } from "../api";
 import { Bar } from "../components/bar";
+import { DeviceDialog } from "../components/device-dialog";
 import { DeviceTable } from "../components/device-table";
 import { NoDevice } from "../components/no-device";
 import { Places } from "../components/places";
 import { QuestionDialog } from "../components/question";
+import { administers, me } from "../state/account";
 import { devices, liveSessions, refreshDevices, unreachable, watchDevices } from "../state/devices";
 import { now } from "../state/now";
+import { enrollCommand } from "../state/words-enroll";
 
-type Asked = { about: "end"; session: SessionInfo } | { about: "host key"; device: Device };
+type Asked =
+  | { about: "end"; session: SessionInfo }
+  | { about: "host key"; device: Device }
+  | { about: "device"; device: Device };
 
 /** Every device, and how it is. */
 export function DevicesPage() {
@@ -23,9 +29,13 @@ export function DevicesPage() {
   async function answer(yes: boolean): Promise<void> {
     ask(null);
     if (!yes || asked === null) return;
+    if (asked.about === "end") await act(() => api.endSession(asked.session.id));
+    if (asked.about === "host key") await act(() => api.acceptHostKeys(asked.device.id));
+  }
+
+  async function act(what: () => Promise<unknown>): Promise<void> {
     try {
-      if (asked.about === "end") await api.endSession(asked.session.id);
-      else await api.acceptHostKeys(asked.device.id);
+      await what();
       setRefused("");
     } catch (error) {
       setRefused(error instanceof Error ? error.message : String(error));
@@ -47,7 +57,7 @@ export function DevicesPage() {
             : refused}
         </p>
         {found === null && !unreachable.value && <p class="quiet">Asking the broker…</p>}
-        {found?.length === 0 && <NoDevice command={installCommand()} />}
+        {found?.length === 0 && <NoDevice command={installCommand()} demo={isDemo()} />}
         {found !== null && found.length > 0 && (
           <DeviceTable
             devices={found}
@@ -55,15 +65,34 @@ export function DevicesPage() {
             now={now.value}
             endSession={(session) => ask({ about: "end", session })}
             showHostKey={(device) => ask({ about: "host key", device })}
+            approve={(device) => void act(() => api.approveDevice(device.id))}
+            manage={(device) => ask({ about: "device", device })}
           />
         )}
       </main>
-      {asked && <DevicesQuestion asked={asked} answer={answer} />}
+      {asked?.about === "device" ? (
+        <DeviceDialog
+          device={asked.device}
+          tags={administers.value}
+          close={() => {
+            ask(null);
+            void refreshDevices();
+          }}
+        />
+      ) : (
+        asked && <DevicesQuestion asked={asked} answer={answer} />
+      )}
     </>
   );
 }
 
-function DevicesQuestion({ asked, answer }: { asked: Asked; answer: (yes: boolean) => void }) {
+function DevicesQuestion({
+  asked,
+  answer,
+}: {
+  asked: Exclude<Asked, { about: "device" }>;
+  answer: (yes: boolean) => void;
+}) {
   if (asked.about === "end") {
     return (
       <QuestionDialog title="End this session?" yes="End it" no="Keep it" answer={answer}>
@@ -85,14 +114,20 @@ function DevicesQuestion({ asked, answer }: { asked: Asked; answer: (yes: boolea
       </p>
       <p>Pinned now:</p>
       <pre class="preview">{asked.device.fingerprints.join("\n")}</pre>
+      <p>Shown instead:</p>
+      <pre class="preview">{asked.device.offered_fingerprints?.join("\n")}</pre>
     </QuestionDialog>
   );
 }
 
-/** `ws://` is for the broker's own machine; elsewhere the agent wants to be told that it is meant. */
+function isDemo(): boolean {
+  return me.value?.mode === "demo";
+}
+
+/** In demo mode the install key is a file that the broker made; else it is one of the list. */
 function installCommand(): string {
   const broker = location.origin.replace(/^http/, "ws");
-  const open = broker.startsWith("ws:") && !/^(localhost|127\.|\[::1\])/.test(location.host);
-  const insecure = open ? " --set broker.insecure=true" : "";
-  return `moorline-agent --set broker.url=${broker}${insecure} --set install_key_file=install.key`;
+  return isDemo()
+    ? `moorline-agent --set broker.url=${broker} --set install_key_file=install.key`
+    : enrollCommand(location, null);
 }

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 
 import { type Account, api, type Role } from "../api";
-import { Asking, Choices, ListPage, Rows, Shown, text, When } from "../components/admin";
+import { Asking, Choices, ListPage, Rows, Shown, text, When, wordsOf } from "../components/admin";
 import { Field } from "../components/form";
 import { QuestionDialog } from "../components/question";
 import { useList } from "../state/list";
@@ -21,9 +21,7 @@ export function PeoplePage() {
     let done = false;
     await list.change(async () => {
       const roles = ROLES.filter((role) => fields.getAll("roles").includes(role));
-      const groups = text(fields, "groups")
-        .split(/[\s,]+/)
-        .filter((group) => group !== "");
+      const groups = wordsOf(fields, "groups");
       const made = await api.addPerson({ name: text(fields, "name"), roles, groups });
       invited(made.name, made.invitation);
       done = true;

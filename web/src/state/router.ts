@@ -11,6 +11,7 @@ export type Route =
   | { page: "account" }
   | { page: "people" }
   | { page: "grants" }
+  | { page: "install-keys" }
   | { page: "audit" }
   /** A new session on this device. */
   | { page: "open"; device: string }
@@ -40,6 +41,7 @@ const PLACES = [
   "account",
   "people",
   "grants",
+  "install-keys",
   "audit",
   "welcome",
 ] as const;

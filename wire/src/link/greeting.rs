@@ -6,6 +6,10 @@
 //! agent -> broker  HELLO     {version, device, key, nonce, ..., resume?, enroll?, signature}
 //! broker -> agent  WELCOME   {epoch, resume, resumed, ...} | REFUSED {code, text}
 //! ```
+//! An install key of the broker's list (see [`crate::install_key`]) is named by its id, and proves with a key
+//! made from its secret, which neither side ever says. A device that changes its key shows the next one
+//! in a hello that the present one signs, until a welcome says that it was taken.
+//!
 //! Each is one binary WebSocket message: a type byte and JSON, 16 KiB at most.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -38,6 +42,7 @@ pub const HEARD: &str = "ca:";
 
 /// No handover names more CAs.
 pub const CAS_MAX: usize = 4;
+const NEXT_KEY: &str = "moorline.link.v1 next key";
 
 /// What the broker asks. All binary fields of the greeting are base64 (RFC 4648 section 4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,14 +53,24 @@ pub struct Challenge {
     pub broker: String,
     /// 32 random bytes.
     pub nonce: String,
+    /// Which of the later fields of a hello the broker knows: [`INSTALL_KEYS`], [`NEXT_KEYS`]. Others are left out,
+    /// since it would not count them among what is signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knows: Vec<String>,
 }
+
+/// The broker knows `Hello::install_key`.
+pub const INSTALL_KEYS: &str = "install_keys";
+
+/// The broker knows `Hello::next_key`.
+pub const NEXT_KEYS: &str = "next_keys";
 
 /// Who the device is, and how it proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// The version that the agent chose, of those in the challenge.
     pub version: u16,
-    /// The device's id, made from its key.
+    /// The device's id, made from its first key.
     pub device: DeviceId,
     /// Ed25519 public key, 32 bytes.
     pub key: String,
@@ -81,10 +96,30 @@ pub struct Hello {
     /// The resume token of the last welcome, when the agent still has that link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
-    /// HMAC-SHA-256 with the install key over `Hello::enroll_bytes`, when the agent has one.
+    /// The proof of the install key over `Hello::enroll_bytes`, when the agent has one: HMAC-SHA-256 with
+    /// the key of `enroll.install_key_file`, Ed25519 with one of the broker's list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enroll: Option<String>,
+    /// The id of that install key, if it is of the broker's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install_key: Option<String>,
+    /// The key that is to take the place of `key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<NextKey>,
     /// Ed25519 over `Hello::signed_bytes`.
+    pub signature: String,
+    /// For how long the agent stood still since its last welcome, in milliseconds: stopped, starved or asleep. It
+    /// is for figures only, and not signed: older brokers do not know it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stood_still_ms: u32,
+}
+
+/// The key that is to take the place of a device's present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextKey {
+    /// Ed25519 public key, 32 bytes.
+    pub key: String,
+    /// Ed25519 by that key over `Hello::next_key_bytes`.
     pub signature: String,
 }
 
@@ -116,6 +151,12 @@ pub struct Welcome {
     /// While the broker's CA is being replaced, and afterwards: what to trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<Handover>,
+    /// The device is known and gets no sessions until somebody approves it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
+    /// The next key of the hello counts from now on, and the one before until the next one is used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub next_key_taken: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -203,6 +244,11 @@ fn decode<'a, M: Deserialize<'a>>(json: &'a [u8]) -> Result<M, Violation> {
 }
 
 impl Challenge {
+    /// Whether the broker knows that later field of a hello.
+    pub fn knows(&self, field: &str) -> bool {
+        self.knows.iter().any(|known| known == field)
+    }
+
     /// The highest version that both ends speak.
     pub fn common_version(&self) -> Option<u16> {
         let (highest, lowest) = self.versions;
@@ -213,7 +259,7 @@ impl Challenge {
 
 impl Hello {
     /// What the signature covers: a domain string, the broker's nonce and name, and every field
-    /// of this message but the signature, each with its length before it.
+    /// of this message before the signature, each with its length before it.
     pub fn signed_bytes(&self, challenge: &Challenge) -> Vec<u8> {
         let mut proof = Proof::of(SIGNED);
         proof.text(&challenge.nonce).text(&challenge.broker);
@@ -221,6 +267,21 @@ impl Hello {
         proof.text(&self.software).text(&self.name).text(&self.platform).text(&self.sshd).text(&self.login);
         proof.list(&self.host_keys).number(self.clock).list(&self.capabilities);
         proof.option(self.resume.as_deref()).option(self.enroll.as_deref());
+        // Of later agents; a hello that has neither is signed as it ever was.
+        if let Some(id) = &self.install_key {
+            proof.text("install_key").text(id);
+        }
+        if let Some(next) = &self.next_key {
+            proof.text("next_key").text(&next.key).text(&next.signature);
+        }
+        proof.bytes
+    }
+
+    /// What the next key signs: a domain string, the broker's nonce and name, device id, both keys.
+    pub fn next_key_bytes(&self, challenge: &Challenge, next: &str) -> Vec<u8> {
+        let mut proof = Proof::of(NEXT_KEY);
+        proof.text(&challenge.nonce).text(&challenge.broker).text(self.device.as_str());
+        proof.text(&self.key).text(next);
         proof.bytes
     }
 

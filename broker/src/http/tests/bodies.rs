@@ -30,6 +30,13 @@ const BODIES: &[(&str, &str, &str)] = &[
         "/api/v1/sessions",
         r#"{"device":"d-aaaaaaaaaaaaaaaa","login":"pi","cols":80,"rows":24,"command":"ls"}"#,
     ),
+    ("POST", "/api/v1/devices/{id}/approve", "{}"),
+    ("POST", "/api/v1/devices/{id}/revoke", "{}"),
+    (
+        "POST",
+        "/api/v1/install-keys",
+        r#"{"label":"lab","mode":"pending","uses_max":3,"tags":["lab"],"expires":"2027-01-01T00:00:00Z"}"#,
+    ),
     ("POST", "/api/v1/sessions/{id}/tickets", "{}"),
 ];
 

@@ -33,6 +33,9 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("DELETE /api/v1/grants/{id}",             [401, 401, 403, 403, 403, 404, 403]),
     ("GET /api/v1/access",                     [401, 401, 403, 403, 403, 400, 403]),
     ("GET /api/v1/audit",                      [401, 401, 403, 403, 403, 200, 403]),
+    ("GET /api/v1/install-keys",               [401, 401, 403, 403, 403, 200, 403]),
+    ("POST /api/v1/install-keys",              [401, 401, 403, 403, 403, 400, 403]),
+    ("DELETE /api/v1/install-keys/{id}",       [401, 401, 403, 403, 403, 404, 403]),
     ("GET /api/v1/devices",                    [401, 401, 200, 200, 200, 200, 200]),
     ("GET /api/v1/devices/{id}",               [401, 401, 200, 200, 404, 200, 404]),
     ("PATCH /api/v1/devices/{id}",             [401, 401, 403, 200, 404, 200, 404]),
@@ -40,6 +43,9 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("GET /api/v1/devices/{id}/private-key",   [401, 401, 403, 403, 403, 404, 403]),
     ("PUT /api/v1/devices/{id}/private-key",   [401, 401, 403, 403, 403, 400, 403]),
     ("DELETE /api/v1/devices/{id}/private-key", [401, 401, 403, 403, 403, 404, 403]),
+    // It does not wait for approval. What revokes comes late, as what ends something.
+    ("POST /api/v1/devices/{id}/approve",      [401, 401, 403, 400, 404, 400, 404]),
+    ("POST /api/v1/devices/{id}/revoke",       [401, 401, 403, 200, 404, 200, 404]),
     ("GET /api/v1/sessions",                   [401, 401, 200, 200, 200, 200, 200]),
     ("POST /api/v1/sessions",                  [401, 401, 400, 400, 400, 400, 400]),
     ("DELETE /api/v1/sessions",                [401, 401, 400, 400, 400, 400, 400]),
@@ -66,6 +72,8 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("HEAD /people",                           [200, 200, 200, 200, 200, 200, 200]),
     ("GET /grants",                            [200, 200, 200, 200, 200, 200, 200]),
     ("HEAD /grants",                           [200, 200, 200, 200, 200, 200, 200]),
+    ("GET /install-keys",                      [200, 200, 200, 200, 200, 200, 200]),
+    ("HEAD /install-keys",                     [200, 200, 200, 200, 200, 200, 200]),
     ("GET /sessions",                          [200, 200, 200, 200, 200, 200, 200]),
     ("HEAD /sessions",                         [200, 200, 200, 200, 200, 200, 200]),
     ("GET /actors",                            [200, 200, 200, 200, 200, 200, 200]),
@@ -91,7 +99,13 @@ fn path_in_the_lab(pattern: &str) -> String {
 
 /// What ends something comes after all else, and logging out last.
 fn order(line: &str) -> (usize, usize) {
-    let ends = if line == "POST /api/v1/logout" { 2 } else { usize::from(line.starts_with("DELETE")) };
+    // A device that is forgotten cannot be revoked any more, and one that is revoked has no session to look at.
+    let ends = match line {
+        "POST /api/v1/logout" => 4,
+        "DELETE /api/v1/devices/{id}" => 3,
+        line if line.ends_with("/revoke") => 2,
+        line => usize::from(line.starts_with("DELETE")),
+    };
     (ends, TABLE.iter().position(|(listed, _)| *listed == line).unwrap_or(0))
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::access::{Role, Scope};
 use crate::id::{GrantId, LoginId, TokenId};
 use crate::identity::new_person;
-use crate::store::{DeviceRow, GrantRow, LoginRow, PersonRow, TokenRow};
+use crate::store::{DeviceRow, GrantRow, LoginRow, PersonRow, Standing, TokenRow};
 use crate::token::{Hashed, Token};
 
 /// A device with the tag `lab`.
@@ -124,6 +124,9 @@ pub fn device(id: &str) -> DeviceRow {
         id: id.parse().unwrap(),
         name: format!("device {id}"),
         key: vec![7; 32],
+        next_key: None,
+        standing: Standing::Approved,
+        install_key: None,
         login: "pi".into(),
         platform: "linux x86_64".into(),
         sshd: "embedded".into(),

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::session::actor::{Begin, Fresh};
 use crate::session::ready::{Wish, ready};
 use crate::session::{Keeping, NewSession, SessionParts, SessionState, SessionView};
-use crate::store::{DeviceRow, House, SessionRow};
+use crate::store::{DeviceRow, House, SessionRow, Standing};
 
 /// A login is a name; nothing on any device has a longer one.
 const LOGIN_BYTES_MAX: usize = 64;
@@ -43,6 +43,11 @@ impl Handler<Create> for SessionSupervisor {
 /// The device, if it can have this session now.
 async fn wanted_device(parts: &SessionParts, new: &NewSession) -> Result<DeviceRow, Problem> {
     let device = parts.store.device(&new.device).await?.ok_or_else(|| Problem::new(Code::UNKNOWN_DEVICE))?;
+    match device.standing {
+        Standing::Pending => return Err(Problem::new(Code::DEVICE_PENDING)),
+        Standing::Revoked => return Err(Problem::new(Code::DEVICE_REVOKED)),
+        Standing::Approved => {}
+    }
     if device.offered_host_keys.is_some() {
         return Err(Problem::new(Code::HOST_KEY_CHANGED));
     }

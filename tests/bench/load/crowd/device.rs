@@ -200,7 +200,10 @@ impl Device {
             capabilities: vec!["keeper:/usr/local/bin/moorline-agent".into()],
             resume: resume.map(|(_, token)| token.clone()),
             enroll: None,
+            install_key: None,
+            next_key: None,
             signature: String::new(),
+            stood_still_ms: 0,
         };
         let proof = hmac::sign(&self.crowd.install_key, &hello.enroll_bytes(challenge));
         hello.enroll = Some(STANDARD.encode(proof.as_ref()));
@@ -331,7 +334,8 @@ mod tests {
     #[test]
     fn a_hello_is_signed_by_the_key_that_its_id_is_made_of() -> Result<()> {
         let device = Device::new(Rc::new(Crowd::for_tests()), 7)?;
-        let challenge = Challenge { versions: VERSIONS, broker: "b".into(), nonce: "n".into() };
+        let challenge =
+            Challenge { versions: VERSIONS, broker: "b".into(), nonce: "n".into(), knows: Vec::new() };
         let hello = device.hello(&challenge)?;
         let key = STANDARD.decode(&hello.key)?;
         let verifier = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, &key);

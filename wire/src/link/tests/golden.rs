@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::link::frame::Frame;
-use crate::link::greeting::{Challenge, Hello, Message, Welcome};
+use crate::link::greeting::{self, Challenge, Hello, Message, Welcome};
 
 const FRAMES: &str = include_str!("../../../golden/link/frames.txt");
 const VIOLATIONS: &str = include_str!("../../../golden/link/violations.txt");
@@ -104,7 +104,7 @@ fn two_hellos_that_differ_anywhere_are_signed_differently() {
     let mut messages = cases(GREETINGS).into_iter().map(|case| Message::decode(&message(&case)));
     let Some(Ok(Message::Challenge(challenge))) = messages.next() else { panic!("no challenge") };
     let Some(Ok(Message::Hello(hello))) = messages.next() else { panic!("no hello") };
-    let mut others = vec![hello.clone(); 7];
+    let mut others = vec![hello.clone(); 10];
     others[0].version = 2;
     others[1].name = "bür".to_owned();
     others[1].platform = "olinux x86_64".to_owned();
@@ -113,16 +113,25 @@ fn two_hellos_that_differ_anywhere_are_signed_differently() {
     others[4].resume = None;
     others[5].enroll = Some(String::new());
     others[6].capabilities = Vec::new();
+    let next = |key: &str, signature: &str| {
+        Some(greeting::NextKey { key: key.to_owned(), signature: signature.to_owned() })
+    };
+    others[7].install_key = Some("k-abcdefghijklmnop".to_owned());
+    others[8].next_key = next("ab", "c");
+    others[9].next_key = next("a", "bc");
     let mut signed: BTreeSet<Vec<u8>> = others.iter().map(|other| other.signed_bytes(&challenge)).collect();
     signed.insert(hello.signed_bytes(&challenge));
     let elsewhere = Challenge { broker: "lighthouses".to_owned(), ..challenge.clone() };
     signed.insert(hello.signed_bytes(&elsewhere));
-    assert_eq!(signed.len(), 9);
+    assert_eq!(signed.len(), 12);
 }
 
 #[test]
 fn the_highest_common_version_is_spoken_or_none() {
-    let of = |versions| Challenge { versions, broker: String::new(), nonce: String::new() }.common_version();
+    let of = |versions| {
+        Challenge { versions, broker: String::new(), nonce: String::new(), knows: Vec::new() }
+            .common_version()
+    };
     assert_eq!(of((1, 1)), Some(1));
     assert_eq!(of((9, 1)), Some(1));
     assert_eq!(of((9, 2)), None);
