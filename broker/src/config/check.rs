@@ -1,5 +1,6 @@
 //! Relations between settings: what each value allows alone, but not together.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Loaded, Timing};
@@ -86,9 +87,7 @@ fn provider(loaded: &Loaded) -> Result<(), String> {
     if oidc.issuer.is_empty() {
         return Ok(());
     }
-    let host = oidc.issuer.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
-    let is_own = host.is_some_and(|host| host == "localhost" || host.starts_with("127."));
-    if !(oidc.issuer.starts_with("https://") || is_own) {
+    if !(oidc.issuer.starts_with("https://") || is_on_own_machine(&oidc.issuer)) {
         return Err(format!("{} must be an address of https://.", loaded.told("oidc.issuer")));
     }
     if oidc.client_id.is_empty() {
@@ -106,6 +105,14 @@ fn tls(loaded: &Loaded) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(format!("{} needs {}, too.", loaded.told(there), loaded.told(missing)))
+}
+
+/// An address over plain http that no network sees.
+fn is_on_own_machine(address: &str) -> bool {
+    let place = address.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let with_port = place.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let host = with_port.map_or(place, |(host, _)| host);
+    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Each pair: the first must be less than the second.
