@@ -132,6 +132,14 @@ export const fleet = dashboard(
             ),
             lines(
               {
+                title: "Agents that stood still",
+                description: "Agents that came back and said that they had stood still for longer than a ping, within the interval: stopped by a signal, starved of the processor, or asleep with their machine. Where links break silently and this does not move, it is the network.",
+                unit: "short",
+              },
+              [{ expr: within("moorline_agents_stood_still_total"), legend: "stood still" }],
+            ),
+            lines(
+              {
                 title: "Reconnect storms",
                 description: "Devices that are being greeted and that wait for their turn. After a restart of the broker all of them come back within some seconds, and this falls to nothing again; when it stays up, the broker does not keep up with greeting.",
                 unit: "short",

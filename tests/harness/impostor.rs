@@ -102,6 +102,7 @@ impl Impostor {
             install_key: None,
             next_key: None,
             signature: String::new(),
+            stood_still_ms: 0,
         })
     }
 

@@ -26,20 +26,28 @@ pub struct Bond {
     pub resume: String,
     /// Over how long all of the broker's devices are to spread when they come back together.
     spread: Duration,
+    ping: Duration,
     lost: bool,
 }
 
 impl Bond {
     /// A new link, as the broker's welcome wants it.
     pub fn new(welcome: &Welcome, streams_max: usize) -> Self {
-        let link = LinkHandle::new(Role::Agent, link_config(welcome, streams_max), clock::now());
+        let config = link_config(welcome, streams_max);
+        let ping = config.ping_every;
+        let link = LinkHandle::new(Role::Agent, config, clock::now());
         let resume = welcome.resume.clone();
-        Self { link, streams: JoinSet::new(), resume, spread: Duration::ZERO, lost: false }
+        Self { link, streams: JoinSet::new(), resume, spread: Duration::ZERO, ping, lost: false }
     }
 
     /// Whether the link is beyond resuming.
     pub fn is_lost(&self) -> bool {
         self.lost
+    }
+
+    /// How often a standing link has something to do, at least.
+    pub fn turns_within(&self) -> Duration {
+        self.ping
     }
 
     /// A WebSocket stands.

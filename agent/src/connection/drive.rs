@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bond::{Bond, reap};
 use super::dial::Socket;
+use super::still::Still;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::Metrics;
@@ -62,10 +63,12 @@ pub async fn drive(
     socket: Socket,
     bond: &mut Bond,
     agent: &Agent,
+    still: &Still,
     shown: bool,
     leave: &CancellationToken,
 ) -> Ended {
     let mut line = Line { socket, unflushed: false };
+    let mut turns = still.watch(bond.turns_within());
     let (mut back, mut looked) = (None, clock::now());
     loop {
         while let Some(event) = bond.link.poll_event() {
@@ -86,6 +89,10 @@ pub async fn drive(
             () = clock::until(bond.link.poll_timeout()) => Happened::Time,
             () = reap(&mut bond.streams) => Happened::Nothing,
         };
+        if let Some(stood) = turns.turned() {
+            tracing::info!(?stood, "this program stood still");
+            agent.metrics.stood_still();
+        }
         match happened {
             Happened::Frame(frame) => {
                 agent.metrics.received(frame.len());

@@ -59,6 +59,7 @@ pub async fn greet<S>(
     socket: &mut WebSocketStream<S>,
     agent: &Agent,
     resume: Option<&str>,
+    stood_still_ms: u32,
 ) -> Result<Welcome, GreetingError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -69,7 +70,9 @@ where
         .ok_or(GreetingError::Version { lowest: challenge.versions.1, highest: challenge.versions.0 })?;
     let install_key = agent.install_key()?;
     let next = if challenge.knows(NEXT_KEYS) { agent.next_identity()? } else { None };
-    let hello = hello(agent, version, &challenge, resume, install_key.as_deref(), next.as_ref()).await?;
+    let mut hello = hello(agent, version, &challenge, resume, install_key.as_deref(), next.as_ref()).await?;
+    // Not signed, so it may come last.
+    hello.stood_still_ms = stood_still_ms;
     socket.send(Message::Binary(Greeting::Hello(hello.clone()).encode())).await?;
     match receive(socket).await? {
         Greeting::Welcome(welcome) => {
@@ -133,6 +136,7 @@ async fn hello(
         install_key: None,
         next_key: None,
         signature: String::new(),
+        stood_still_ms: 0,
     };
     if let Some(key) = install_key {
         key.prove(&mut hello, challenge);

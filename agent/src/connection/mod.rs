@@ -1,7 +1,7 @@
 //! The WebSocket under the link, and how it comes back when it breaks.
 //!
 //! `dial` opens one, `greet` says who we are, `drive` moves the link's frames over it until it breaks,
-//! `bond` is what lasts meanwhile, `backoff` says when to try again.
+//! `bond` is what lasts meanwhile, `backoff` says when to try again, `still` notices that we stood still.
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ mod drive;
 mod greet;
 mod install_key;
 mod proxy;
+mod still;
 
 pub use backoff::{Backoff, Outcome};
 pub use dial::{DialError, Dialer, Socket};
@@ -26,6 +27,7 @@ pub use install_key::InstallKey;
 
 use bond::Bond;
 use drive::Ended;
+use still::Still;
 
 use crate::agent::Agent;
 use crate::metrics::Metrics;
@@ -49,29 +51,31 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
     let mut backoff = Backoff::new(&agent.config.timing);
     let mut bond: Option<Bond> = None;
     let mut wait = Duration::ZERO;
+    let still = Still::default();
     loop {
         let resume = bond.as_ref().filter(|bond| bond.link.is_resumable()).map(|bond| bond.resume.clone());
         let shown = agent.has_next_identity();
         let attempt = async {
             clock::pass(wait).await;
-            connect(agent, dialer, resume.as_deref()).await
+            connect(agent, dialer, resume.as_deref(), still.untold_ms()).await
         };
         let connected = tokio::select! {
             biased;
             () = leave.cancelled() => return,
             connected = away(&mut bond, agent, attempt) => connected,
         };
-        let next_key_taken = connected.as_ref().is_ok_and(|(_, welcome)| welcome.next_key_taken);
+        let key_changes = connected.as_ref().is_ok_and(|(_, welcome)| key_changes(agent, welcome, shown));
         let outcome = match connected
             .and_then(|(socket, welcome)| Ok((socket, take_up(&mut bond, &welcome, agent)?)))
         {
             Ok((socket, bond)) => {
                 let since = clock::now();
-                let ended = if next_key_taken {
-                    // The link goes on with the next connection, which uses that key: so the one before ends.
+                still.told();
+                let ended = if key_changes {
+                    // The link goes on with the next connection.
                     Ended::KeyChange
                 } else {
-                    drive::drive(socket, bond, agent, shown, leave).await
+                    drive::drive(socket, bond, agent, &still, shown, leave).await
                 };
                 bond.disconnected();
                 backoff.may_take(bond.may_take());
@@ -106,16 +110,36 @@ async fn away<T>(bond: &mut Option<Bond>, agent: &Agent, io: impl Future<Output 
     done
 }
 
-async fn connect(agent: &Agent, dialer: &Dialer, resume: Option<&str>) -> Result<(Socket, Welcome), Failure> {
+async fn connect(
+    agent: &Agent,
+    dialer: &Dialer,
+    resume: Option<&str>,
+    stood_still_ms: u32,
+) -> Result<(Socket, Welcome), Failure> {
     let mut socket = dialer.dial().await?;
-    let greeting = greet::greet(&mut socket, agent, resume);
+    let greeting = greet::greet(&mut socket, agent, resume, stood_still_ms);
     let welcome = clock::within(agent.config.timing.greeting, "the greeting", Box::pin(greeting)).await??;
     Ok((socket, welcome))
 }
 
+/// Whether it is time to greet anew because of this device's key: to use the one that the broker has just taken,
+/// which ends the one before, or to show it the one that it asks for.
+fn key_changes(agent: &Agent, welcome: &Welcome, shown: bool) -> bool {
+    if welcome.next_key_taken || !welcome.key_asked || shown {
+        return welcome.next_key_taken;
+    }
+    match agent.make_next_identity() {
+        Ok(()) => true,
+        Err(problem) => {
+            tracing::warn!(%problem, "the broker asks for another key of this device, and none can be made");
+            false
+        }
+    }
+}
+
 /// Greets once, for `moorline-agent enroll`, and closes: whether the broker takes this device, and as what.
 pub async fn introduce(agent: &Agent, dialer: &Dialer) -> Result<Welcome, Problem> {
-    let (mut socket, welcome) = connect(agent, dialer, None).await.map_err(|failure| {
+    let (mut socket, welcome) = connect(agent, dialer, None, 0).await.map_err(|failure| {
         let cause = std::error::Error::source(&failure).map(|cause| format!(": {cause}")).unwrap_or_default();
         match failure {
             Failure::Greeting(GreetingError::Refused(refused)) => {

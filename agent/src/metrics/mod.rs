@@ -44,6 +44,7 @@ counted! {
     not_dialled: "connection_failures_total" "counter" "{step=\"dial\"}" "Attempts to connect that failed, by the step they failed in.";
     not_greeted: "connection_failures_total" "counter" "{step=\"greeting\"}" "";
     broken: "links_broken_total" "counter" "" "WebSockets to the broker that broke.";
+    stood_still: "stood_still_total" "counter" "" "Times that this program stood still for longer than a ping of its link: stopped, starved of the processor, or asleep with its machine.";
     streams: "streams" "gauge" "" "Streams of the link that are open: each is an SSH connection.";
     opened: "streams_opened_total" "counter" "" "Streams that the broker opened.";
     received: "link_bytes_total" "counter" "{direction=\"received\"}" "Bytes of the link, by direction.";
@@ -84,6 +85,11 @@ impl Metrics {
     pub fn disconnected(&self, broke: bool) {
         self.0.numbers.connected.store(0, Relaxed);
         self.0.numbers.broken.fetch_add(u64::from(broke), Relaxed);
+    }
+
+    /// This program stood still.
+    pub fn stood_still(&self) {
+        self.0.numbers.stood_still.fetch_add(1, Relaxed);
     }
 
     /// No WebSocket could be had.

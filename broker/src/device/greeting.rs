@@ -60,6 +60,8 @@ pub struct Greeted {
     pub pending: bool,
     /// The next key that it showed counts from now on.
     pub next_key_taken: bool,
+    /// It is asked for another key.
+    pub key_asked: bool,
     /// When it was asked who it is.
     pub began: Instant,
 }
@@ -150,16 +152,22 @@ async fn admit(
     let row = parts.store.device(&hello.device).await?;
     owns(row.as_ref(), &hello, &key)?;
     let proved = enrolling::proved(parts, &hello, challenge).await?;
-    let mut next_key_taken = false;
+    let (mut next_key_taken, mut key_asked) = (false, false);
     let standing = match row {
         Some(row) if row.standing == Standing::Revoked => return Err(Problem::new(Code::DEVICE_REVOKED)),
         Some(row) => {
             next_key_taken = keys_changed(parts, &hello, challenge, &row, &key, peer).await?;
+            // A greeting with the next key is what was asked for.
+            key_asked = row.key_asked && row.key == key && !next_key_taken;
             known(parts, &hello, &row, host_keys).await?;
             row.standing
         }
         None => enrolling::enroll(parts, &hello, key, host_keys, proved.as_ref(), peer).await?,
     };
+    if hello.stood_still_ms > 0 {
+        info!(device = %hello.device, for_ms = hello.stood_still_ms, "agent stood still");
+        parts.metrics.agent_stood_still();
+    }
     Ok(Greeted {
         resume: hello.resume.as_deref().map(Hashed::of),
         enrolled: proved.map(|proved| {
@@ -170,6 +178,7 @@ async fn admit(
         keeper: keeper(&hello.capabilities),
         pending: standing == Standing::Pending,
         next_key_taken,
+        key_asked,
         began,
         device: hello.device,
     })
@@ -330,5 +339,6 @@ pub fn welcome(
         spread_ms: ms(spread),
         pending: proved.pending,
         next_key_taken: proved.next_key_taken,
+        key_asked: proved.key_asked,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use moorline_wire::link::Class;
 use moorline_wire::link::greeting::Message;
+use moorline_wire::link::greeting::{Challenge, Hello};
 use moorline_wire::{Code, DeviceId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -516,4 +517,21 @@ async fn two_devices_at_once_never_mix_their_streams() {
     drop(streams);
     let links: Vec<_> = agents.iter().filter_map(|agent| agent.link.clone()).collect();
     eventually(|| links.iter().all(|link| link.streams() == 0)).await;
+}
+
+#[actix::test]
+async fn an_agent_that_stood_still_is_counted_and_a_silent_network_is_not() {
+    let kit = Kit::new().await;
+    let mut agent = Agent::new();
+    let connected = agent.connect(&kit).await.unwrap();
+    agent.cut(connected);
+    let connected = agent.connect(&kit).await.unwrap();
+    assert_eq!(kit.metric("moorline_agents_stood_still_total"), 0.0);
+    agent.cut(connected);
+    let still = |_: &Challenge, mut hello: Hello| {
+        hello.stood_still_ms = 15_000;
+        hello
+    };
+    let _connected = agent.connect_as(&kit, still).await.unwrap();
+    assert_eq!(kit.metric("moorline_agents_stood_still_total"), 1.0);
 }

@@ -44,6 +44,7 @@ use super::{
         devices::change,
         devices::forget,
         standing::approve,
+        standing::rotate_key,
         standing::revoke,
         install_keys::list,
         install_keys::create,

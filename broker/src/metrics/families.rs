@@ -56,6 +56,7 @@ metrics! {
     // Devices and their links.
     devices: IntGaugeVec "devices" "Connected devices by the state of their link." ["state"];
     links_opened: IntCounter "links_opened_total" "Greetings that led to a new link." [];
+    agents_stood_still: IntCounter "agents_stood_still_total" "Greetings of agents that had stood still, by their own account: stopped, starved of the processor, or asleep with their machine." [];
     links_resumed: IntCounter "links_resumed_total" "Greetings that went on with a link that was broken." [];
     links_broken: IntCounterVec "links_broken_total" "Sockets that stopped carrying a link, by cause." ["cause"];
     link_rtt: Histogram of ROUND_TRIP "link_rtt_seconds" "Round trips of the links' pings." [];

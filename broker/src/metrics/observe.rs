@@ -79,6 +79,11 @@ impl Metrics {
         self.families.links_resumed.inc();
     }
 
+    /// An agent told that it had stood still.
+    pub fn agent_stood_still(&self) {
+        self.families.agents_stood_still.inc();
+    }
+
     /// A socket does not carry its link any more.
     pub fn link_broken(&self, cause: Break) {
         self.families.links_broken.with_label_values(&[cause.label()]).inc();

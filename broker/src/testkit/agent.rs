@@ -126,6 +126,7 @@ impl Agent {
             install_key: None,
             next_key: None,
             signature: String::new(),
+            stood_still_ms: 0,
         };
         if let Some((id, secret)) = self.install_key.as_deref().and_then(install_key::parts) {
             let seed = digest(&SHA256, format!("{}{secret}", install_key::OF_THE_DEVICE).as_bytes());

@@ -15,7 +15,7 @@ use moorline_wire::term::{HostControl, Message, ViewerFrame};
 use moorline_wire::{Code, SessionId};
 use tracing::{debug, warn};
 
-use super::bounds::{ONLY_WATCHES, expulsion, note};
+use super::bounds::{ONLY_WATCHES, expulsion, note, says_goodbye};
 use super::resume::{ChainId, Given, Secret};
 use super::state::{Greeting, Input, Output, Shown, User};
 use super::tickets::Grant;
@@ -23,7 +23,7 @@ use super::{Shared, Visitor};
 use crate::actor::takes_mail;
 use crate::clock::{Deadline, now, wall};
 use crate::identity::Pass;
-use crate::metrics::{Leg, Proof};
+use crate::metrics::{Left, Leg, Proof};
 use crate::pipe;
 use crate::problem::Problem;
 use crate::session::{Hello, Joining, Parting, Ways};
@@ -195,6 +195,7 @@ impl UserConnection {
         };
         let (shared, session, visitor) = (self.shared.clone(), self.session.clone(), self.visitor.clone());
         let (typed, outgoing) = (self.typed.clone(), self.outgoing.clone());
+        let parting = self.parting.clone();
         let carrying = async move {
             let mut first = true;
             loop {
@@ -218,6 +219,9 @@ impl UserConnection {
                     // Whoever does not read what they are told does not hear of it.
                     let _ = outgoing.try_send(told(HostControl::Notice { text: ONLY_WATCHES.to_owned() }));
                     continue;
+                }
+                if says_goodbye(&frame) {
+                    parting.because(Left::Closed.label());
                 }
                 note(&frame, &typed, &shared, &session, &visitor);
                 if frames.send(frame).await.is_err() {

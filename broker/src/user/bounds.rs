@@ -29,6 +29,11 @@ impl Standing {
     }
 }
 
+/// Whether they say that they go, so that the end of their connection is no fault of the network.
+pub(super) fn says_goodbye(frame: &ViewerFrame) -> bool {
+    matches!(frame, ViewerFrame::Control(ViewerControl::Detach | ViewerControl::Leaving))
+}
+
 /// Notes what must be known of a frame: that somebody works, and that somebody ends the session.
 pub(super) fn note(
     frame: &ViewerFrame,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moorline_wire::term::frame::{HostControl, ViewerFrame};
+use moorline_wire::term::frame::{HostControl, ViewerControl, ViewerFrame};
 use moorline_wire::{Code, SessionId};
 
 use super::Users;
@@ -284,9 +284,22 @@ async fn a_browser_may_end_its_session_and_is_named_as_the_one_who_did() {
     let (kit, _agent, _connected, session) = world().await;
     let (mut browser, _) = Browser::attach(&kit, &session).await;
     browser.sees("$ ").await;
-    let kill = moorline_wire::term::frame::ViewerControl::Kill { reason: Some("done".into()) };
+    let kill = ViewerControl::Kill { reason: Some("done".into()) };
     browser.say(ViewerFrame::Control(kill)).await;
     let ending = browser.ending().await;
     assert_eq!((ending.code, ending.by.as_deref()), (Code::KILLED, Some("anna")));
+    kit.settled().await;
+}
+
+#[actix::test]
+async fn who_said_goodbye_left_on_purpose_however_the_connection_ends() {
+    let (kit, _agent, _connected, session) = world().await;
+    for goodbye in [ViewerControl::Leaving, ViewerControl::Detach] {
+        let (mut browser, _) = Browser::attach(&kit, &session).await;
+        browser.say(ViewerFrame::Control(goodbye)).await;
+    }
+    let left = |cause| kit.metric(&format!("moorline_viewers_left_total{{cause=\"{cause}\"}}"));
+    eventually(|| left("closed") == 2.0).await;
+    assert_eq!(left("cut") + left("cancelled"), 0.0);
     kit.settled().await;
 }

@@ -30,9 +30,9 @@ export interface LinkEnvironment {
   random(): number;
   /** `sessionStorage`, or null when there is none. */
   storage: StorageLike | null;
-  /** Calls `wake` on `online`, `pageshow` and when the page becomes visible, and `visible` on every
-   * change of visibility. Returns how to stop. */
-  watchPage(wake: () => void, visible: (visible: boolean) => void): () => void;
+  /** Calls `wake` on `online`, `pageshow` and when the page becomes visible, `visible` on every
+   * change of visibility, and `leave` when the page is about to go. Returns how to stop. */
+  watchPage(wake: () => void, visible: (visible: boolean) => void, leave: () => void): () => void;
   visible(): boolean;
 }
 
@@ -59,7 +59,11 @@ function storageOrNone(): StorageLike | null {
   }
 }
 
-function watchPage(wake: () => void, visible: (visible: boolean) => void): () => void {
+function watchPage(
+  wake: () => void,
+  visible: (visible: boolean) => void,
+  leave: () => void,
+): () => void {
   const shown = () => {
     const now = document.visibilityState === "visible";
     visible(now);
@@ -67,10 +71,12 @@ function watchPage(wake: () => void, visible: (visible: boolean) => void): () =>
   };
   window.addEventListener("online", wake);
   window.addEventListener("pageshow", wake);
+  window.addEventListener("pagehide", leave);
   document.addEventListener("visibilitychange", shown);
   return () => {
     window.removeEventListener("online", wake);
     window.removeEventListener("pageshow", wake);
+    window.removeEventListener("pagehide", leave);
     document.removeEventListener("visibilitychange", shown);
   };
 }

@@ -84,6 +84,7 @@ export type ViewerControl =
       caps: string[];
     }
   | { t: "detach" }
+  | { t: "leaving" }
   | { t: "take_control" }
   | { t: "request_view" }
   | { t: "kill"; reason: string | null }

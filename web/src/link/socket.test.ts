@@ -279,6 +279,14 @@ test("the host hears that nobody looks, also when it was so before", async () =>
   assert.deepEqual(page.socket.take(), [said]);
 });
 
+test("a page that goes says so while its connection still stands", async () => {
+  const page = new Page();
+  await page.goesLive();
+  page.socket.take();
+  page.browser.leave();
+  assert.deepEqual(page.socket.take(), [{ kind: "control", control: { t: "leaving" } }]);
+});
+
 test("a socket that does not open is given up", async () => {
   const page = new Page();
   await page.browser.pass(10_000);

@@ -77,6 +77,7 @@ class Link implements TerminalLink {
     this.unwatch = this.env.watchPage(
       () => this.wake(),
       (visible) => this.shown(visible),
+      () => this.leaving(),
     );
     this.arm("retry", 0, () => this.connect());
   }
@@ -161,6 +162,12 @@ class Link implements TerminalLink {
     if (this.status.phase === "failed") this.retryNow();
     else this.hurry();
     this.viewer.probe(this.env.now());
+    this.transmit();
+  }
+
+  /** The browser resets a connection with output on its way, and its close is lost then. */
+  private leaving(): void {
+    this.viewer.send({ t: "leaving" });
     this.transmit();
   }
 

@@ -148,6 +148,7 @@ export class FakeBrowser implements LinkEnvironment {
   private ids = 1;
   wake = () => {};
   visibility = (_visible: boolean) => {};
+  leave = () => {};
 
   readonly storage = {
     getItem: (key: string) => this.stored.get(key) ?? null,
@@ -175,10 +176,12 @@ export class FakeBrowser implements LinkEnvironment {
     this.timers = this.timers.filter((timer) => timer.id !== id);
   }
 
-  watchPage(wake: () => void, visible: (visible: boolean) => void): () => void {
+  watchPage(wake: () => void, visible: (visible: boolean) => void, leave: () => void): () => void {
     this.wake = wake;
     this.visibility = visible;
+    this.leave = leave;
     return () => {
+      this.leave = () => {};
       this.wake = () => {};
       this.visibility = () => {};
     };

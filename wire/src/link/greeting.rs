@@ -101,6 +101,10 @@ pub struct Hello {
     pub next_key: Option<NextKey>,
     /// Ed25519 over `Hello::signed_bytes`.
     pub signature: String,
+    /// For how long the agent stood still since its last welcome, in milliseconds: stopped, starved or asleep. It
+    /// is for figures only, and not signed: older brokers do not know it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stood_still_ms: u32,
 }
 
 /// The key that is to take the place of a device's present one.
@@ -143,6 +147,9 @@ pub struct Welcome {
     /// The next key of the hello counts from now on, and the one before until the next one is used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub next_key_taken: bool,
+    /// The device is asked for another key: it makes one and shows it in its next hello.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_asked: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -233,7 +240,7 @@ impl Challenge {
 
 impl Hello {
     /// What the signature covers: a domain string, the broker's nonce and name, and every field
-    /// of this message but the signature, each with its length before it.
+    /// of this message before the signature, each with its length before it.
     pub fn signed_bytes(&self, challenge: &Challenge) -> Vec<u8> {
         let mut proof = Proof::of(SIGNED);
         proof.text(&challenge.nonce).text(&challenge.broker);

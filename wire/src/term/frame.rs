@@ -283,6 +283,9 @@ pub enum ViewerControl {
     },
     /// Leaves; the shell is kept.
     Detach,
+    /// The page is about to be closed or loaded again. Said ahead of the close, which the end of its connection may
+    /// overtake; nothing has to come of it.
+    Leaving,
     /// Wants to type.
     TakeControl,
     /// Wants to look on only.

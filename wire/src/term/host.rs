@@ -367,7 +367,7 @@ impl Host {
                     seat.hidden = hidden;
                 }
             }
-            ViewerControl::Unknown => {}
+            ViewerControl::Leaving | ViewerControl::Unknown => {}
         }
     }
 

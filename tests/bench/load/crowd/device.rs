@@ -203,6 +203,7 @@ impl Device {
             install_key: None,
             next_key: None,
             signature: String::new(),
+            stood_still_ms: 0,
         };
         let proof = hmac::sign(&self.crowd.install_key, &hello.enroll_bytes(challenge));
         hello.enroll = Some(STANDARD.encode(proof.as_ref()));
