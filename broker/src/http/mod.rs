@@ -95,6 +95,7 @@ fn routes(r: &mut Routes) {
         .put(Admin, private_keys::set)
         .delete(Admin, private_keys::remove);
     r.at("/api/v1/devices/{id}/approve").post(OnDevice(Act::Manage), standing::approve);
+    r.at("/api/v1/devices/{id}/rotate-key").post(OnDevice(Act::Manage), standing::rotate_key);
     r.at("/api/v1/devices/{id}/revoke").post(OnDevice(Act::Manage), standing::revoke);
     r.at("/api/v1/sessions")
         .get(Person, session_list::list)
