@@ -119,6 +119,11 @@ fn routes(r: &mut Routes) {
     // An agent proves who it is in its greeting, inside the socket.
     r.at("/agent/v1/link").get(Program, sockets::link);
 
+    pages(r);
+}
+
+/// The page of the web build at each of its addresses, and its files. Whatever is not above is one of them.
+fn pages(r: &mut Routes) {
     for page in PAGES {
         r.at(page).get(Anyone, assets::page).head(Anyone, assets::page);
     }
