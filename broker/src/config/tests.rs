@@ -158,6 +158,7 @@ fn a_value_of_another_kind_is_refused_with_what_is_expected() {
         ("limits.sessions=-1", "must be a whole number"),
         ("demo=yes", "must be true or false"),
         ("listen=localhost", "must be an address and a port, like 127.0.0.1:8080 or [::1]:8080"),
+        ("tls.min_version=1.1", "must be one of: 1.2, 1.3"),
         ("enroll.mode=open", "must be one of: automatic, closed"),
         ("log.format=xml", "must be one of: auto, pretty, json"),
         ("keeper.overflow=drop", "must be one of: continue, hold"),
@@ -191,6 +192,15 @@ fn settings_that_contradict_each_other_are_refused_with_both_keys_and_values() {
             "timing.ssh_auth=15s",
             "timing.ssh_auth = \"15s\" (--set) must be less than timing.ssh_handshake = \"15s\" (default).",
         ),
+        (
+            "tls.key_file=/k.pem",
+            "tls.key_file = \"/k.pem\" (--set) needs tls.certificate_file = \"\" (default), too.",
+        ),
+        (
+            "tls.certificate_file=/c.pem",
+            "tls.certificate_file = \"/c.pem\" (--set) needs tls.key_file = \"\" (default), too.",
+        ),
+        ("tls.check=0s", "tls.check = \"0s\" (--set) must be more than nothing."),
         ("timing.http_header=500ms", "timing.http_header = \"500ms\" (--set) must be at least 1s."),
         ("timing.certificate=6m", "timing.certificate = \"6m\" (--set) must not be more than 5m."),
         (
@@ -244,6 +254,14 @@ fn a_session_may_be_without_limits_and_with_limits_that_leave_time_for_a_warning
         with_set(&["timing.idle=61s", "timing.session_max=8h", "keeper.overflow=hold"]).unwrap().config;
     assert_eq!(config.timing.session_max, Duration::from_secs(8 * 3600));
     assert_eq!(config.keeper.overflow, Overflow::Hold);
+}
+
+#[test]
+fn a_secret_of_the_environment_is_taken_and_never_shown() {
+    let loaded = with_environment(&[("MOORLINE_SSH__STORAGE_KEY", "c2VjcmV0")]).unwrap();
+    assert_eq!(loaded.config.ssh.storage_key.reveal(), "c2VjcmV0");
+    let told = format!("{}{:?}", loaded.listing(), loaded.config);
+    assert!(told.contains("ssh.storage_key = \"(hidden)\"") && !told.contains("c2VjcmV0"), "{told}");
 }
 
 #[test]

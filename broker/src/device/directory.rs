@@ -71,6 +71,8 @@ struct Entry {
     place: ArbiterHandle,
     clock_ahead: i64,
     keeper: Option<String>,
+    /// Which handover of the CA it has heard.
+    heard: u64,
 }
 
 impl Entry {
@@ -144,6 +146,7 @@ impl DeviceDirectory {
             place: arrived.place.clone(),
             clock_ahead: arrived.proved.clock_ahead,
             keeper: arrived.proved.keeper.clone(),
+            heard: arrived.proved.heard,
         };
         self.links.insert(device, entry);
         connection
@@ -180,6 +183,7 @@ impl DeviceDirectory {
         if let Some(entry) = self.links.get_mut(&device) {
             entry.clock_ahead = arrived.proved.clock_ahead;
             entry.keeper.clone_from(&arrived.proved.keeper);
+            entry.heard = arrived.proved.heard;
             if entry.has_link() {
                 self.arrivals.arrived(&device, &entry.place);
             }
@@ -262,6 +266,7 @@ impl Handler<Open> for DeviceDirectory {
             place: entry.place.clone(),
             clock: wall().as_second().saturating_add(entry.clock_ahead),
             keeper: entry.keeper.clone(),
+            heard: entry.heard,
         })
     }
 }
@@ -325,6 +330,22 @@ impl Handler<Forget> for DeviceDirectory {
         self.barred.insert(device.clone(), now);
         if let Some(entry) = self.links.get(&device) {
             end(entry, &device, why);
+        }
+    }
+}
+
+/// A device is to greet anew, at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GreetAnew(pub DeviceId);
+
+impl Handler<GreetAnew> for DeviceDirectory {
+    type Result = ();
+
+    fn handle(&mut self, GreetAnew(device): GreetAnew, _: &mut Self::Context) {
+        let Some(entry) = self.links.get(&device) else { return };
+        if entry.connection.try_send(GoAway { come_back_after: Duration::ZERO }).is_err() {
+            warn!(%device, "connection does not take that its device is to greet anew");
         }
     }
 }

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use data_encoding::BASE32_NOPAD;
 use moorline_wire::link::greeting::{
-    Challenge, Hello, INSTALL_KEYS, Message, NEXT_KEYS, Refused, VERSIONS, Welcome,
+    Challenge, HEARD, Hello, INSTALL_KEYS, Message, NEXT_KEYS, Refused, VERSIONS, Welcome,
 };
 use moorline_wire::{Code, DeviceId};
 use ring::digest::{SHA256, digest};
@@ -56,10 +56,14 @@ pub struct Greeted {
     pub clock_ahead: i64,
     /// Where its agent's program is, if it keeps shells.
     pub keeper: Option<String>,
+    /// Which handover of the CA it has heard; 0: none.
+    pub heard: u64,
     /// It gets no sessions until somebody approves it.
     pub pending: bool,
     /// The next key that it showed counts from now on.
     pub next_key_taken: bool,
+    /// It is asked for another key.
+    pub key_asked: bool,
     /// When it was asked who it is.
     pub began: Instant,
 }
@@ -150,11 +154,13 @@ async fn admit(
     let row = parts.store.device(&hello.device).await?;
     owns(row.as_ref(), &hello, &key)?;
     let proved = enrolling::proved(parts, &hello, challenge).await?;
-    let mut next_key_taken = false;
+    let (mut next_key_taken, mut key_asked) = (false, false);
     let standing = match row {
         Some(row) if row.standing == Standing::Revoked => return Err(Problem::new(Code::DEVICE_REVOKED)),
         Some(row) => {
             next_key_taken = keys_changed(parts, &hello, challenge, &row, &key, peer).await?;
+            // A greeting with the next key is what was asked for.
+            key_asked = row.key_asked && row.key == key && !next_key_taken;
             known(parts, &hello, &row, host_keys).await?;
             row.standing
         }
@@ -164,7 +170,12 @@ async fn admit(
         info!(device = %hello.device, for_ms = hello.stood_still_ms, "agent stood still");
         parts.metrics.agent_stood_still();
     }
+    let heard = heard(&hello.capabilities);
+    if heard > 0 {
+        parts.store.heard_ca(&hello.device, heard).await?;
+    }
     Ok(Greeted {
+        heard,
         resume: hello.resume.as_deref().map(Hashed::of),
         enrolled: proved.map(|proved| {
             let proof = hmac::sign(&proved.broker, &Welcome::enroll_bytes(&hello, parts.ca.public_line()));
@@ -174,6 +185,7 @@ async fn admit(
         keeper: keeper(&hello.capabilities),
         pending: standing == Standing::Pending,
         next_key_taken,
+        key_asked,
         began,
         device: hello.device,
     })
@@ -282,6 +294,12 @@ pub fn plain(text: &str) -> String {
 
 /// Where the agent's program is, if the agent says that it keeps shells; a path that cannot be one
 /// counts as none.
+/// Which handover of the CA the agent has heard.
+fn heard(capabilities: &[String]) -> u64 {
+    let said = capabilities.iter().find_map(|capability| capability.strip_prefix(HEARD));
+    said.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 fn keeper(capabilities: &[String]) -> Option<String> {
     let path = capabilities.iter().find_map(|capability| capability.strip_prefix(KEEPER))?;
     let usable = path.starts_with('/') && path.len() <= PATH_BYTES_MAX && !path.chars().any(char::is_control);
@@ -332,7 +350,9 @@ pub fn welcome(
         dead_ms: ms(timing.link_dead),
         resume_within_ms: ms(timing.link_resume_within),
         spread_ms: ms(spread),
+        handover: parts.ca.handover(),
         pending: proved.pending,
         next_key_taken: proved.next_key_taken,
+        key_asked: proved.key_asked,
     }
 }

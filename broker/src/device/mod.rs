@@ -93,6 +93,8 @@ pub struct Opened {
     /// Where its agent's program is, if it keeps shells: an absolute path on the device, of the
     /// newest greeting.
     pub keeper: Option<String>,
+    /// Which handover of the CA the device has heard; 0: none.
+    pub heard: u64,
 }
 
 /// The devices: the only way to them. Cheap to clone.
@@ -190,6 +192,12 @@ impl Devices {
     pub async fn revoke(&self, device: &DeviceId) {
         // Without a directory there are no links.
         let _ = self.directory.send(directory::Forget(device.clone(), EndLink::Revoked)).await;
+    }
+
+    /// Lets a device greet anew, now if it is there; its link and its sessions go on.
+    pub async fn greet_anew(&self, device: &DeviceId) {
+        // Without a directory there are no links.
+        let _ = self.directory.send(directory::GreetAnew(device.clone())).await;
     }
 
     /// Tells every agent to come back later, each at another moment, and closes the links.
