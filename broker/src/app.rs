@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
 use crate::http::{self, Health, Seats};
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 use crate::running::Running;
@@ -60,6 +60,7 @@ impl App {
     /// Starts every part; the listen address is taken first, since that fails most often.
     pub async fn start(config: Arc<Config>) -> Result<Self, Problem> {
         let listener = http::listen(&config)?;
+        identity::check_provider(&config.oidc)?;
         let folder = take_folder(&config.data_dir)?;
         let metrics = Metrics::new();
         let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;

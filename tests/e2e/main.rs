@@ -8,6 +8,7 @@ mod link;
 mod observe;
 mod operate;
 mod people;
+mod provider;
 mod refusals;
 mod requests;
 mod shell;

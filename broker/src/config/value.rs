@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::network::Network;
-use super::{EnrollMode, LogFormat, Overflow};
+use super::{EnrollMode, LogFormat, Overflow, Totp};
 
 /// A value as a layer gave it.
 #[derive(Debug, Clone)]
@@ -223,6 +223,7 @@ macro_rules! words {
 }
 
 words!(EnrollMode { "automatic" => Automatic, "closed" => Closed });
+words!(Totp { "optional" => Optional, "required" => Required });
 words!(Overflow { "continue" => Continue, "hold" => Hold });
 words!(LogFormat { "auto" => Auto, "pretty" => Pretty, "json" => Json });
 
