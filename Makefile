@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check chaos bench load counts dev dashboards deny screenshot clean
+.PHONY: help up test check chaos bench load fuzz testssl counts dev dashboards deny screenshot clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ bench: ## speed, size and Ctrl-C beside direct ssh, ssh -J, wetty and webssh, an
 
 load: ## ten thousand devices and a thousand sessions on one broker (N=10000); writes target/load.json
 	@exec tests/scripts/load.sh --devices "$(or $(N),10000)"
+
+fuzz: ## random bytes on every parser of wire, a minute each (SECONDS_EACH=60); by cargo-fuzz where there is a nightly compiler
+	@exec tests/scripts/fuzz.sh
+
+testssl: ## what testssl.sh says of the broker's own TLS; fails below grade A (some minutes, needs Debian's testssl.sh)
+	@exec tests/scripts/testssl.sh
 
 counts: ## count the instructions of a keystroke and of 1 MiB through wire; more than +5 % fails
 	@exec tests/scripts/counts.sh

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Mode};
 use crate::connection::{self, Dialer, InstallKey};
-use crate::identity::{Identity, StateDir};
+use crate::identity::{Identity, StateDir, UserCas};
 use crate::metrics::{Listener, Metrics};
 use crate::sshd::{EmbeddedSshd, UserCa};
 use crate::{Problem, clock, host_keys, keeper, metrics, service, tunnel};
@@ -47,8 +47,9 @@ impl Agent {
         let state = StateDir::open(&config.state_dir)?;
         let identity = state.identity()?;
         let (user_ca, metrics) = (UserCa::default(), Metrics::default());
-        if let Some(ca) = state.user_ca()? {
-            user_ca.set(&ca);
+        let cas = state.user_cas()?;
+        if !cas.keys.is_empty() {
+            user_ca.set(&cas.keys);
         }
         let (service, burials) = match config.sshd.mode {
             Mode::System => (Service::System, None),
@@ -159,12 +160,22 @@ impl Agent {
         InstallKey::parse(&text).map(|key| Some(Arc::new(key))).ok_or_else(wrong)
     }
 
-    /// Pins the broker's CA, in the state folder and for the sessions to come.
-    pub fn pin(&self, ca: &PublicKey) -> Result<(), Problem> {
-        self.state.pin_user_ca(ca)?;
-        self.user_ca.set(ca);
-        let fingerprint = ca.fingerprint(Default::default());
-        tracing::info!(ca = %fingerprint, "enrolled with the broker: its CA is trusted from now on");
+    /// The CAs that are pinned.
+    pub fn cas(&self) -> Result<UserCas, Problem> {
+        self.state.user_cas()
+    }
+
+    /// Pins the broker's CAs, in the state folder and for the sessions to come.
+    pub fn pin(&self, cas: &UserCas) -> Result<(), Problem> {
+        self.state.pin_user_cas(cas)?;
+        self.user_ca.set(&cas.keys);
+        let fingerprints = cas.keys.iter().map(|ca| ca.fingerprint(Default::default()).to_string());
+        let trusted = fingerprints.collect::<Vec<_>>().join(" ");
+        tracing::info!(
+            generation = cas.generation,
+            trusted,
+            "from now on these CAs of the broker are trusted"
+        );
         Ok(())
     }
 }

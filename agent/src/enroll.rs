@@ -84,7 +84,7 @@ impl Enroll {
         }
         let config = Config::check(&layers)?;
         let state = StateDir::open(&config.state_dir)?;
-        if state.user_ca()?.is_some() {
+        if !state.user_cas()?.keys.is_empty() {
             return Err(Problem::new(Code::BAD_CONFIG).saying(format!(
                 "This device is enrolled already, as {} (state in {}). Start its agent; or give another --dir, or \
                  delete the state, to enrol it anew.",
@@ -102,7 +102,7 @@ impl Enroll {
     fn trust(&self, layers: &Layers) -> Result<String, Problem> {
         let config = Config::check(layers)?;
         let state = StateDir::open(&config.state_dir)?;
-        if state.user_ca()?.is_none() {
+        if state.user_cas()?.keys.is_empty() {
             return Err(Problem::new(Code::NOT_ENROLLED).saying(
                 "This device is not enrolled yet, so there is no CA to trust. Give --broker and an install key as well.",
             ));

@@ -84,6 +84,18 @@ impl Identity {
     }
 }
 
+/// The CAs that a device trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserCas {
+    /// Of the last handover that was heard; 0: none was.
+    pub generation: u64,
+    /// Usually one; two while it is being replaced.
+    pub keys: Vec<PublicKey>,
+}
+
+/// Before the generation, in the file of the CAs: a comment to OpenSSH.
+const GENERATION: &str = "# moorline generation ";
+
 /// `d-` and base32 of the first 80 bits of the key's SHA-256.
 pub fn device_id(key: &[u8]) -> DeviceId {
     let hash = digest(&SHA256, key);
@@ -147,10 +159,17 @@ impl StateDir {
         self.key(HOST_KEY, "moorline host key")
     }
 
-    /// The broker's CA, if the device is enrolled.
-    pub fn user_ca(&self) -> Result<Option<PublicKey>, Problem> {
-        let Some(text) = self.read(USER_CA)? else { return Ok(None) };
-        PublicKey::from_openssh(text.trim()).map(Some).map_err(|err| broken(USER_CA, err))
+    /// The broker's CAs; none before the device is enrolled.
+    pub fn user_cas(&self) -> Result<UserCas, Problem> {
+        let Some(text) = self.read(USER_CA)? else { return Ok(UserCas::default()) };
+        let mut cas = UserCas::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.strip_prefix(GENERATION) {
+                Some(number) => cas.generation = number.parse().map_err(|err| broken(USER_CA, err))?,
+                None => cas.keys.push(PublicKey::from_openssh(line).map_err(|err| broken(USER_CA, err))?),
+            }
+        }
+        if cas.keys.is_empty() { Err(broken(USER_CA, "there is no key in it")) } else { Ok(cas) }
     }
 
     /// Where that is kept.
@@ -158,10 +177,17 @@ impl StateDir {
         self.path.join(USER_CA)
     }
 
-    /// Pins the broker's CA.
-    pub fn pin_user_ca(&self, ca: &PublicKey) -> Result<(), Problem> {
-        let line = ca.to_openssh().map_err(|err| broken(USER_CA, err))?;
-        self.write(USER_CA, format!("{line}\n").as_bytes()).map_err(|err| self.trouble("write", USER_CA, err))
+    /// Pins the broker's CAs, in a form that OpenSSH's `TrustedUserCAKeys` reads as well.
+    pub fn pin_user_cas(&self, cas: &UserCas) -> Result<(), Problem> {
+        let mut text = String::new();
+        if cas.generation > 0 {
+            text += &format!("{GENERATION}{}\n", cas.generation);
+        }
+        for ca in &cas.keys {
+            text += &ca.to_openssh().map_err(|err| broken(USER_CA, err))?;
+            text += "\n";
+        }
+        self.write(USER_CA, text.as_bytes()).map_err(|err| self.trouble("write", USER_CA, err))
     }
 
     fn key(&self, name: &str, comment: &str) -> Result<PrivateKey, Problem> {
@@ -275,7 +301,7 @@ mod tests {
         for (problem, name) in [
             (state.identity().unwrap_err(), IDENTITY),
             (state.host_key().unwrap_err(), HOST_KEY),
-            (state.user_ca().unwrap_err(), USER_CA),
+            (state.user_cas().unwrap_err(), USER_CA),
         ] {
             assert!(problem.to_string().contains(name), "{problem}");
         }
@@ -285,10 +311,17 @@ mod tests {
     #[test]
     fn the_pinned_ca_is_read_back() {
         let (_dir, state) = folder();
-        assert!(state.user_ca().unwrap().is_none());
+        assert!(state.user_cas().unwrap().keys.is_empty());
         let ca = state.host_key().unwrap().public_key().clone();
-        state.pin_user_ca(&ca).unwrap();
-        assert_eq!(state.user_ca().unwrap().unwrap().key_data(), ca.key_data());
+        let other = state.key("other", "x").unwrap().public_key().clone();
+        for cas in [
+            UserCas { generation: 0, keys: vec![ca.clone()] },
+            UserCas { generation: 1, keys: vec![ca, other.clone()] },
+            UserCas { generation: 2, keys: vec![other] },
+        ] {
+            state.pin_user_cas(&cas).unwrap();
+            assert_eq!(state.user_cas().unwrap(), cas);
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl RotateKey {
     pub fn run(&self) -> Result<String, Problem> {
         let (config, _) = Config::load(self.config.as_deref(), &self.set)?;
         let state = StateDir::open(&config.state_dir)?;
-        if state.user_ca()?.is_none() {
+        if state.user_cas()?.keys.is_empty() {
             return Err(Problem::new(Code::NOT_ENROLLED)
                 .saying("This device is not enrolled yet, so no broker knows its key. Enrol it first."));
         }

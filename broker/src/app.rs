@@ -22,11 +22,13 @@ use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
 use crate::http::{self, Health, Seats};
 use crate::identity::{self, Identity};
+use crate::keys::LoginKeys;
 use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
 use crate::running::Running;
 use crate::session::{SessionParts, Sessions};
 use crate::store::{self, Store};
+use crate::tls::Tls;
 use crate::user::{ResumeKey, UserParts, Users};
 use crate::warden::Warden;
 
@@ -63,6 +65,7 @@ impl App {
         identity::check_provider(&config.oidc)?;
         let folder = take_folder(&config.data_dir)?;
         let metrics = Metrics::new();
+        let tls = Tls::load(&config.tls, &metrics)?;
         let store = Store::open(&config.data_dir.join(store::FILE), &config.timing, metrics.clone()).await?;
         store.open_all().await?;
         end_plain_leftovers(&store, &metrics).await?;
@@ -78,22 +81,30 @@ impl App {
                 .because(e)
         };
         let watchdog = Watchdog::start(config.timing.arbiter_stuck, metrics.clone()).map_err(unstarted)?;
-        let parts = assemble(config, store, metrics, ca, resume_key, watchdog.pulse(), known)?;
+        let keys = LoginKeys::load(&config.ssh, store.clone())?;
+        keys.renew().await?;
+        let secrets = Secrets { ca, keys, resume_key };
+        let parts = assemble(config, store, metrics, secrets, watchdog.pulse(), known)?;
         watchdog.watch_current();
         parts.metrics.watch_this_thread();
         let running = Running::begin(&parts.config.data_dir);
         if running.after_a_crash {
             parts.metrics.former_run_crashed();
         }
-        let (server, address) = http::serve(listener, parts.clone(), watchdog).map_err(unstarted)?;
+        let (server, address) = http::serve(listener, parts.clone(), watchdog, tls.as_ref())?;
         let handle = server.handle();
         // Owner: `server` below, the handle that stops it.
         actix_rt::spawn(server);
+        let secure = tls.is_some();
+        if let Some(tls) = tls {
+            // Owner: the system; it ends with the process.
+            actix_rt::spawn(tls.keep_fresh(parts.audit.clone()));
+        }
         // Owner: the system; it ends with the process, and ends what is not allowed until then.
         actix_rt::spawn(parts.warden.clone().watch_over());
         tell_if_nobody_can_log_in(&parts).await?;
         tell_service_manager(&[sd_notify::NotifyState::Ready]);
-        tracing::info!(listen = %address, name = parts.config.name, demo = parts.config.demo, "listening");
+        tracing::info!(listen = %address, tls = secure, name = parts.config.name, demo = parts.config.demo, "listening");
         Ok(Self { address, parts, server: handle, _folder: folder, running })
     }
 
@@ -126,15 +137,25 @@ impl App {
     }
 }
 
+/// What only the broker knows.
+struct Secrets {
+    /// Signs the certificates of sessions.
+    ca: Ca,
+    /// Private keys for devices that take no certificates.
+    keys: LoginKeys,
+    /// What proves that a browser was there before.
+    resume_key: ResumeKey,
+}
+
 fn assemble(
     config: Arc<Config>,
     store: Store,
     metrics: Metrics,
-    ca: Ca,
-    resume_key: ResumeKey,
+    secrets: Secrets,
     pulse: Pulse,
     known: usize,
 ) -> Result<http::Parts, Problem> {
+    let Secrets { ca, keys, resume_key } = secrets;
     let registry = Registry::new(metrics.clone(), config.timing.restart_window);
     let audit = Auditor::start(store.clone(), config.limits.audit);
     let devices = Devices::start(DeviceParts {
@@ -151,6 +172,7 @@ fn assemble(
         store: store.clone(),
         metrics: metrics.clone(),
         ca,
+        keys: keys.clone(),
         devices: devices.clone(),
         registry: registry.clone(),
     });
@@ -172,6 +194,7 @@ fn assemble(
         store,
         metrics,
         devices,
+        keys,
         sessions,
         users,
         identity,
@@ -207,7 +230,7 @@ async fn end_plain_leftovers(store: &Store, metrics: &Metrics) -> Result<(), Pro
 }
 
 /// Makes the data folder for this user alone, and takes it for this process alone.
-fn take_folder(folder: &Path) -> Result<File, Problem> {
+pub fn take_folder(folder: &Path) -> Result<File, Problem> {
     let unusable = |e: std::io::Error| {
         Problem::new(if e.kind() == std::io::ErrorKind::StorageFull {
             Code::DISK_FULL

@@ -3,14 +3,22 @@
 //! Each session logs in with a fresh key that lives in memory only, and a certificate for it that
 //! is valid for minutes, for one login, with nothing but a pty permitted. The CA's own key is one
 //! file in the data folder; devices learn its public half when they are enrolled.
+//!
+//! It is replaced in two steps (`moorline-broker ca`). `rotate` makes the next key: each device is told by the old one, in
+//! its greeting, to trust both, and gets certificates of the next one as soon as it says that it does. `finish` makes
+//! the next one the only one. The generation is odd between the two and even outside.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use moorline_wire::link::greeting::Handover;
 use moorline_wire::{Code, SessionId};
 use russh::keys::Certificate;
+use russh::keys::signature::Signer as _;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::ssh_key::{LineEnding, PrivateKey};
@@ -19,7 +27,11 @@ use zeroize::Zeroizing;
 use crate::problem::Problem;
 use crate::secret::{self, random};
 
+pub mod command;
+
 const FILE: &str = "ca_key";
+const NEXT: &str = "ca_key.next";
+const GENERATION: &str = "ca_generation";
 
 /// How far a certificate is dated back: the device's clock was read a moment ago, and it may run
 /// differently from ours.
@@ -30,6 +42,11 @@ const BACK_DATED: u64 = 60;
 pub struct Ca {
     key: Arc<PrivateKey>,
     public_line: Arc<str>,
+    /// While it is being replaced: the one to come, and its public line.
+    next: Option<(Arc<PrivateKey>, Arc<str>)>,
+    generation: u64,
+    /// What devices are told, if it was ever replaced.
+    handover: Option<Arc<Handover>>,
 }
 
 /// Whom a certificate is for.
@@ -45,19 +62,81 @@ pub struct IssueFor<'a> {
     pub device_clock: i64,
     /// How long the certificate is valid.
     pub valid_for: Duration,
+    /// Which handover the device has heard.
+    pub heard: u64,
 }
 
 impl Ca {
     /// Reads the key from `data_dir`, or makes it when it is not there yet.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, Problem> {
-        let make = || {
-            Ok(Zeroizing::new(fresh_key("moorline user CA")?.to_openssh(LineEnding::LF)?.as_bytes().to_vec()))
-        };
-        secret::load_or_create(data_dir, FILE, "CA key", make, |text| {
-            let key = PrivateKey::from_openssh(text).context("it is not a private key in OpenSSH form")?;
-            let public_line = key.public_key().to_openssh().context("writing its public half")?.into();
-            Ok(Self { key: Arc::new(key), public_line })
-        })
+        let (key, public_line) = load_key(data_dir, FILE)?;
+        let next = if data_dir.join(NEXT).exists() { Some(load_key(data_dir, NEXT)?) } else { None };
+        let mut generation = generation_of(data_dir)?;
+        // A step that was cut short between its two files.
+        if (generation % 2 == 1) != next.is_some() {
+            generation += 1;
+            write_generation(data_dir, generation)?;
+        }
+        let mut ca = Self { key, public_line, next, generation, handover: None };
+        if generation > 0 {
+            let made = ca.made_handover().map_err(|err| Problem::new(Code::INTERNAL).because(err))?;
+            ca.handover = Some(Arc::new(made));
+        }
+        Ok(ca)
+    }
+
+    /// Makes the next key. From now on devices are told to trust both.
+    pub fn rotate(data_dir: &Path) -> Result<Self, Problem> {
+        let now = Self::load_or_create(data_dir)?;
+        if now.next.is_some() {
+            return Err(Problem::new(Code::BAD_CONFIG).saying(
+                "The CA is being replaced already. `moorline-broker ca status` tells which devices know the next one; \
+                 `ca finish` ends it.",
+            ));
+        }
+        load_key(data_dir, NEXT)?;
+        write_generation(data_dir, now.generation + 1)?;
+        Self::load_or_create(data_dir)
+    }
+
+    /// Makes the next key the only one.
+    pub fn finish(data_dir: &Path) -> Result<Self, Problem> {
+        let now = Self::load_or_create(data_dir)?;
+        if now.next.is_none() {
+            let text = "The CA is not being replaced. `moorline-broker ca rotate` begins it.";
+            return Err(Problem::new(Code::BAD_CONFIG).saying(text));
+        }
+        // The old key is overwritten by the rename: nobody signs with it any more.
+        let renamed = std::fs::rename(data_dir.join(NEXT), data_dir.join(FILE));
+        renamed.map_err(|e| {
+            Problem::new(Code::BAD_CONFIG).saying(format!("The CA key cannot be replaced: {e}."))
+        })?;
+        write_generation(data_dir, now.generation + 1)?;
+        Self::load_or_create(data_dir)
+    }
+
+    /// The handover that devices are to have heard; 0: there was none.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether it is being replaced.
+    pub fn is_rotating(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// What devices are told, if the CA was ever replaced.
+    pub fn handover(&self) -> Option<Handover> {
+        self.handover.as_deref().cloned()
+    }
+
+    fn made_handover(&self) -> anyhow::Result<Handover> {
+        let lines = std::iter::once(&self.public_line).chain(self.next.iter().map(|(_, line)| line));
+        let cas: Vec<String> = lines.map(|line| line.to_string()).collect();
+        let said = Handover::signed_bytes(self.generation, &cas);
+        let signature = self.key.try_sign(&said).context("signing the handover")?;
+        let signature = BASE64.encode(signature.as_bytes());
+        Ok(Handover { generation: self.generation, cas, signature })
     }
 
     /// The public key as one line in OpenSSH form, as `TrustedUserCAKeys` wants it.
@@ -68,6 +147,14 @@ impl Ca {
     /// A fresh key and a certificate for it.
     pub fn issue(&self, whom: &IssueFor<'_>) -> Result<(PrivateKey, Certificate), Problem> {
         self.signed(whom).map_err(|err| Problem::new(Code::INTERNAL).because(err))
+    }
+
+    /// The next one, for devices that have heard of it; sessions of the others go on with the old one.
+    fn signer(&self, heard: u64) -> &PrivateKey {
+        match &self.next {
+            Some((next, _)) if heard >= self.generation => next,
+            _ => &self.key,
+        }
     }
 
     fn signed(&self, whom: &IssueFor<'_>) -> anyhow::Result<(PrivateKey, Certificate)> {
@@ -84,7 +171,7 @@ impl Ca {
             .valid_principal(whom.login)?
             .extension("permit-pty", "")?
             .comment("moorline")?;
-        Ok((key, builder.sign(&*self.key)?))
+        Ok((key, builder.sign(self.signer(whom.heard))?))
     }
 }
 
@@ -92,6 +179,32 @@ impl std::fmt::Debug for Ca {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ca").field("public", &self.public_line).finish_non_exhaustive()
     }
+}
+
+fn load_key(data_dir: &Path, name: &str) -> Result<(Arc<PrivateKey>, Arc<str>), Problem> {
+    let make =
+        || Ok(Zeroizing::new(fresh_key("moorline user CA")?.to_openssh(LineEnding::LF)?.as_bytes().to_vec()));
+    secret::load_or_create(data_dir, name, "CA key", make, |text| {
+        let key = PrivateKey::from_openssh(text).context("it is not a private key in OpenSSH form")?;
+        let public_line = key.public_key().to_openssh().context("writing its public half")?.into();
+        Ok((Arc::new(key), public_line))
+    })
+}
+
+fn generation_of(data_dir: &Path) -> Result<u64, Problem> {
+    let path = data_dir.join(GENERATION);
+    let unusable = |why: String| {
+        Problem::new(Code::BAD_CONFIG).saying(format!("The file {} cannot be used: {why}.", path.display()))
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| unusable("it is not a number".to_owned())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(e) => Err(unusable(e.to_string())),
+    }
+}
+
+fn write_generation(data_dir: &Path, generation: u64) -> Result<(), Problem> {
+    secret::replace(data_dir, GENERATION, format!("{generation}\n").as_bytes())
 }
 
 fn fresh_key(comment: &str) -> anyhow::Result<PrivateKey> {
@@ -118,6 +231,7 @@ mod tests {
             login: "root",
             device_clock: clock,
             valid_for: Duration::from_secs(300),
+            heard: 0,
         })
         .unwrap()
     }
@@ -180,5 +294,48 @@ mod tests {
         let (one, _) = issue(&ca, 1_000_000);
         let (other, _) = issue(&ca, 1_000_000);
         assert_ne!(one.public_key().key_data(), other.public_key().key_data());
+    }
+
+    #[test]
+    fn it_is_replaced_in_two_steps_and_each_device_gets_what_it_trusts() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Ca::load_or_create(dir.path()).unwrap();
+        assert!(old.handover().is_none() && Ca::finish(dir.path()).is_err());
+        let both = Ca::rotate(dir.path()).unwrap();
+        assert!(Ca::rotate(dir.path()).is_err());
+        let handover = both.handover().unwrap();
+        assert_eq!((handover.generation, handover.cas.len()), (1, 2));
+        assert_eq!(handover.cas[0], old.public_line());
+        let by = |ca: &Ca, heard: u64| {
+            let session = session();
+            let (person, login, valid_for) = ("anna", "root", Duration::from_secs(300));
+            let whom =
+                IssueFor { session: &session, person, login, device_clock: 1_000_000, valid_for, heard };
+            ca.issue(&whom).unwrap().1.signature_key().clone()
+        };
+        let next = both.next.clone().unwrap().0;
+        assert_eq!(by(&both, 0), *old.key.public_key().key_data());
+        assert_eq!(by(&both, 1), *next.public_key().key_data());
+        // What a restart reads is the same.
+        assert_eq!(Ca::load_or_create(dir.path()).unwrap().handover().unwrap().cas, handover.cas);
+        let new = Ca::finish(dir.path()).unwrap();
+        let handover = new.handover().unwrap();
+        assert_eq!((handover.generation, handover.cas.len()), (2, 1));
+        assert_eq!(by(&new, 0), *next.public_key().key_data());
+        assert_eq!(dir.path().join(FILE).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_step_that_was_cut_short_is_ended_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        Ca::rotate(dir.path()).unwrap();
+        // The key was made, and the number not yet written.
+        write_generation(dir.path(), 0).unwrap();
+        let both = Ca::load_or_create(dir.path()).unwrap();
+        assert!(both.is_rotating() && both.generation() == 1);
+        // The key was replaced, and the number not yet written.
+        std::fs::rename(dir.path().join(NEXT), dir.path().join(FILE)).unwrap();
+        let new = Ca::load_or_create(dir.path()).unwrap();
+        assert!(!new.is_rotating() && new.generation() == 2);
     }
 }

@@ -13,6 +13,7 @@ mod layers;
 mod network;
 mod value;
 
+use crate::identity::Secret;
 pub use layers::{Layers, Loaded, load};
 pub use network::Network;
 pub use value::ByteSize;
@@ -102,6 +103,31 @@ settings! {
 }
 
 settings! {
+    /// TLS in the broker itself. Without a certificate it speaks plain HTTP, for its own machine or for a proxy.
+    Tls in "tls." {
+        /// The certificate and those that lead to its root (PEM). The names that it is for may be named in requests,
+        /// with the port of the listen address.
+        certificate_file: Option<PathBuf> = "";
+        /// Its private key (PEM, not encrypted, mode 600).
+        key_file: Option<PathBuf> = "";
+        /// The oldest version that is spoken: "1.2" or "1.3".
+        min_version: TlsVersion = "1.2";
+        /// How often both files are looked at. New ones are shown to new connections, without a restart; the others
+        /// stay. Files that cannot be used are told in the log, and the ones before are kept.
+        check: Duration = "10s";
+    }
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246, with forward secrecy only.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+settings! {
     /// How devices become known.
     Enroll in "enroll." {
         /// A file with the install key: one line, 32 random bytes or more in base64. Without one,
@@ -119,6 +145,36 @@ pub enum EnrollMode {
     Automatic,
     /// Refused.
     Closed,
+}
+
+settings! {
+    /// How the broker logs in to devices.
+    Ssh in "ssh." {
+        /// "certificate": with a certificate of the broker's CA. "key": with a private key, the device's own or the
+        /// broker's. "certificate_then_key": with the key where the device refuses the certificate.
+        login_with: LoginWith = "certificate_then_key";
+        /// A private key for all devices that have none of their own: OpenSSH form, mode 600.
+        private_key_file: Option<PathBuf> = "";
+        /// A file with its passphrase, if it has one; mode 600.
+        passphrase_file: Option<PathBuf> = "";
+        /// The keys that devices' own private keys are sealed with in the store: one a line, each 32 random bytes in
+        /// base64, mode 600. The first seals, all of them open: a new one goes in front, and at the next start
+        /// everything is sealed anew. Without one, devices cannot be given keys.
+        storage_key_file: Option<PathBuf> = "";
+        /// The same without a file, for the environment: MOORLINE_SSH__STORAGE_KEY.
+        storage_key: Secret = "";
+    }
+}
+
+/// With what the broker logs in to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginWith {
+    /// A certificate.
+    Certificate,
+    /// A certificate, and if it is refused, a private key.
+    CertificateThenKey,
+    /// A private key.
+    Key,
 }
 
 settings! {
@@ -258,6 +314,8 @@ settings! {
         kill_grace: Duration = "5s";
         /// How long a session's certificate is valid.
         certificate: Duration = "5m";
+        /// How long the handshake of a TLS connection may take.
+        tls_handshake: Duration = "5s";
         /// How long a request's head may take to arrive.
         http_header: Duration = "5s";
         /// How long a request's body may take to arrive.
@@ -386,7 +444,9 @@ settings! {
         demo: bool = "false";
     }
     http: Http;
+    tls: Tls;
     enroll: Enroll;
+    ssh: Ssh;
     login: Login;
     oidc: Oidc;
     timing: Timing;

@@ -76,9 +76,14 @@ pub fn start(config: &Config) -> Result<Log, Problem> {
 }
 
 /// Below INFO, libraries write down what they carry: keys, tokens, frames. Whatever the filter says,
-/// that stays out.
+/// that stays out. And rustls warns of what strangers send, as often as they send it.
 fn harmless(of: &Metadata<'_>) -> bool {
-    *of.level() <= Level::INFO || of.target().starts_with("moorline")
+    let most = match of.target() {
+        target if target.starts_with("moorline") => Level::TRACE,
+        target if target.starts_with("rustls") => Level::ERROR,
+        _ => Level::INFO,
+    };
+    *of.level() <= most
 }
 
 /// Who did what is told whatever the filter says: nobody switches that off and then does something.

@@ -1,9 +1,9 @@
 //! Moorline's broker: devices dial in, people open shells on them.
 //!
 //! In reading order: [`app`] puts the parts together and takes them apart again; [`http`] lists
-//! every route; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
+//! every route, over [`tls`] or without; [`user`] serves a browser's terminal, [`session`] an SSH session, [`device`] a
 //! device's link; [`store`] and [`secret`] keep what outlives the process. [`identity`] knows who people are,
-//! [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
+//! [`keys`] are those of devices that take no certificates, [`access`] decides what they may, [`warden`] sees to it, [`audit`] keeps what they did. Everybody may use
 //! [`config`], [`metrics`], [`news`], [`trace`], [`clock`], [`actor`], [`supervise`], [`pipe`] and [`problem`].
 
 use std::io::Write;
@@ -25,6 +25,7 @@ mod device;
 mod http;
 mod id;
 mod identity;
+mod keys;
 mod logging;
 mod metrics;
 mod news;
@@ -39,6 +40,7 @@ mod store;
 mod supervise;
 #[cfg(test)]
 mod testkit;
+mod tls;
 mod token;
 mod trace;
 mod user;
@@ -72,6 +74,9 @@ enum Command {
     /// Makes a folder with settings and an install key, and prints a link with which the first
     /// administrator sets a password.
     Init(identity::first::Init),
+    /// Replaces the SSH CA of a broker that does not run: rotate, then start it and wait until the devices have heard
+    /// of the next CA, then finish.
+    Ca(ca::command::Command),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +99,10 @@ fn run(args: Args) -> Result<(), Problem> {
         return print(&told);
     }
     let loaded = read_settings(&args)?;
+    if let Some(Command::Ca(command)) = &args.command {
+        let told = actix_rt::System::new().block_on(ca::command::run(command, &loaded.config))?;
+        return print(&told);
+    }
     if args.check {
         return print(&loaded.listing());
     }

@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::problem::Problem;
 
+/// What is larger is no secret.
+const SECRET_BYTES_MAX: u64 = 256 * 1024;
+
 /// What `name` in `data_dir` holds; what `make` makes, when it is not there yet. `what` is its name
 /// for people.
 pub fn load_or_create<T>(
@@ -35,6 +38,37 @@ pub fn load_or_create<T>(
     })
 }
 
+/// The text of a file that a setting names and that must be closed to others.
+pub fn read_text(setting: &str, path: &Path) -> Result<Zeroizing<String>, Problem> {
+    let text = File::open(path).context("opening it").and_then(read).and_then(|bytes| {
+        let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("it is not a text"))?;
+        Ok(Zeroizing::new(text.to_owned()))
+    });
+    text.map_err(|err| {
+        let told = format!("{setting} = {} cannot be used: {err:#}.", path.display());
+        Problem::new(Code::BAD_CONFIG).saying(told).because(err)
+    })
+}
+
+/// Writes a file anew, whole or not at all, for its owner alone.
+pub fn replace(data_dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Problem> {
+    let path = data_dir.join(name);
+    let draft = data_dir.join(format!("{name}.new"));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&draft, &path))
+        .and_then(|()| File::open(data_dir)?.sync_all());
+    written.map_err(|err| {
+        let told = format!("The file {} cannot be written: {err}.", path.display());
+        Problem::new(Code::BAD_CONFIG).saying(told).because(err)
+    })
+}
+
 /// Random bytes of the system.
 pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
     let mut bytes = Zeroizing::new([0; N]);
@@ -42,11 +76,11 @@ pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
     Ok(bytes)
 }
 
-fn read(mut file: File) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+fn read(file: File) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let mode = file.metadata().context("reading its permissions")?.permissions().mode() & 0o777;
     anyhow::ensure!(mode & 0o077 == 0, "its mode is {mode:o}, so others can use it; make it 600");
     let mut bytes = Zeroizing::new(Vec::new());
-    file.read_to_end(&mut bytes).context("reading it")?;
+    file.take(SECRET_BYTES_MAX).read_to_end(&mut bytes).context("reading it")?;
     Ok(bytes)
 }
 

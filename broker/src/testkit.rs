@@ -20,6 +20,7 @@ use crate::ca::Ca;
 use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
 use crate::identity::Identity;
+use crate::keys::LoginKeys;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::{NewSession, SessionParts, Sessions};
@@ -106,6 +107,7 @@ impl Kit {
             store: store.clone(),
             metrics: metrics.clone(),
             ca: ca.clone(),
+            keys: LoginKeys::load(&config.ssh, store.clone()).unwrap(),
             devices: devices.clone(),
             registry: registry.clone(),
         });

@@ -283,6 +283,28 @@ export const broker = dashboard(
             ),
             lines(
               {
+                title: "TLS certificate: time left",
+                description: "How long the certificate is still valid that new connections are shown. 0 for a broker without TLS of its own; below 0 it has expired. A renewed file is taken without a restart.",
+                unit: "s",
+              },
+              [
+                {
+                  expr: `(${of("moorline_tls_certificate_expires_timestamp_seconds")} - time()) * (${of("moorline_tls_certificate_expires_timestamp_seconds")} > bool 0)`,
+                  legend: "{{instance}}",
+                },
+              ],
+            ),
+            lines(
+              {
+                title: "TLS certificate: files that could not be used",
+                description: "How often the files of the certificate had changed and were broken, or did not belong together. The certificate before is kept; the log has the cause.",
+                unit: "short",
+                warn: 1,
+              },
+              [{ expr: within("moorline_tls_reload_failures_total", ["instance"]), legend: "{{instance}}" }],
+            ),
+            lines(
+              {
                 title: "Answers that refuse or fail",
                 description: "Answers with a status of 400 or more, within the interval. 4xx is what the other side did; 5xx is the broker, its store, or a device.",
                 unit: "short",

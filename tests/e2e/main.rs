@@ -2,8 +2,10 @@
 //! asked of both kinds of device is asked of both.
 
 mod breaks;
+mod ca;
 mod devices;
 mod endings;
+mod keys;
 mod link;
 mod observe;
 mod operate;
@@ -11,6 +13,7 @@ mod people;
 mod provider;
 mod refusals;
 mod requests;
+mod secure;
 mod shell;
 mod start;
 mod viewers;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::figures::Figures;
 use crate::process::Process;
+use crate::secure::{Authority, Secure};
 use crate::stage::Stage;
 use crate::wait;
 
@@ -25,6 +26,8 @@ pub struct Broker {
     pub process: Process,
     /// The cookie that requests show; outside demo mode nothing is answered without one.
     pub cookie: Option<String>,
+    /// Those who speak TLS to it; without, it is spoken to in plain HTTP.
+    pub secure: Option<Secure>,
     http: reqwest::Client,
     command: Vec<String>,
     environment: Vec<(String, String)>,
@@ -137,6 +140,22 @@ impl Broker {
         Ok(broker)
     }
 
+    /// A broker that speaks TLS with what that authority has issued.
+    pub async fn start_secure(
+        stage: &Stage,
+        port: u16,
+        authority: &Authority,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let (certificate, key) = authority.files();
+        let tls = [("tls.certificate_file", &*certificate), ("tls.key_file", &*key)];
+        let all: Vec<_> = tls.iter().chain(settings).copied().collect();
+        let mut broker = Self::spawn(stage, port, &all)?;
+        broker.secure = Some(authority.trusted()?);
+        broker.ready().await?;
+        Ok(broker)
+    }
+
     /// Starts the program and does not wait for anything.
     pub fn spawn(stage: &Stage, port: u16, settings: &[(&str, &str)]) -> Result<Self> {
         Self::spawn_in(stage, port, settings, &[])
@@ -177,7 +196,7 @@ impl Broker {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { address, process, cookie: None, http, command: arguments, environment })
+        Ok(Self { address, process, cookie: None, secure: None, http, command: arguments, environment })
     }
 
     fn run(stage: &Stage, arguments: &[String], environment: &[(String, String)]) -> Result<Process> {
@@ -193,12 +212,24 @@ impl Broker {
         self.ready().await
     }
 
+    /// Runs the program once with the same settings and these words; gives whether it was content, and what it said.
+    pub fn tool(&self, words: &[&str]) -> Result<(bool, String)> {
+        let output = Command::new(binary("moorline-broker")).args(&self.command).args(words).output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+
     async fn ready(&mut self) -> Result<()> {
         let url = self.url("/livez");
         let (http, process) = (&self.http, &mut self.process);
+        let (secure, address) = (&self.secure, self.address);
         wait::eventually(wait::SOON, "the broker to answer", async || {
             process.check_alive()?;
-            ensure!(http.get(&url).send().await?.status().is_success(), "livez says no");
+            let status = match secure {
+                None => http.get(&url).send().await?.status().as_u16(),
+                Some(secure) => Box::pin(secure.send(address, http.get(&url).build()?)).await?.status,
+            };
+            ensure!(status == 200, "livez says no: {status}");
             Ok(())
         })
         .await
@@ -206,7 +237,8 @@ impl Broker {
 
     /// The address of a page or route.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.secure.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// The origin of its pages.
@@ -233,6 +265,9 @@ impl Broker {
 
     /// Sends it.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer> {
+        if let Some(secure) = &self.secure {
+            return Box::pin(secure.send(self.address, request.build()?)).await;
+        }
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;

@@ -11,6 +11,7 @@
 //! - [`relay`]: the network between them, which can be cut, stalled, slowed and sliced, and a slow line
 //! - [`terminal`]: a person's terminal without a browser, and [`raw`], one that breaks the rules
 //! - [`events`]: what changes, as a page is told it
+//! - [`secure`]: certificates, and those who check them
 //! - [`collector`], [`manager`]: who takes the traces, and who is told that a program is ready
 //! - [`figures`]: what a broker counts; [`signs`]: which of it tells of which fault
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
@@ -30,6 +31,7 @@ pub mod process;
 pub mod provider;
 pub mod raw;
 pub mod relay;
+pub mod secure;
 pub mod signs;
 pub mod sshd;
 pub mod stage;
@@ -43,6 +45,7 @@ pub use broker::Broker;
 pub use collector::Collector;
 pub use manager::Manager;
 pub use relay::{Line, Plan, Relay, Slow};
+pub use secure::{Authority, Secure};
 pub use sshd::Sshd;
 pub use stage::{Stage, play};
 pub use terminal::Terminal;

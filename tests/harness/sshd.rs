@@ -92,6 +92,17 @@ impl Sshd {
         Ok(())
     }
 
+    /// From now on it knows keys alone, and no CA.
+    pub async fn trusts_no_ca(&mut self, stage: &Stage) -> Result<()> {
+        let path = self.folder.join("sshd_config");
+        let config = std::fs::read_to_string(&path)?;
+        let lines = config.lines().filter(|line| !line.starts_with("TrustedUserCAKeys"));
+        std::fs::write(&path, lines.map(|line| format!("{line}\n")).collect::<String>())?;
+        self.process.kill()?;
+        self.process = Self::run(stage, &self.folder)?;
+        self.listening().await
+    }
+
     /// Gives it another host key, as if somebody else answered on its port.
     pub async fn change_host_key(&mut self, stage: &Stage) -> Result<()> {
         self.process.kill()?;

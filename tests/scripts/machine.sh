@@ -41,16 +41,29 @@ need_builders() {
         fail "node $(node --version) is too old. $node_need"
 }
 
-# unit_test_tools: what the agent's own tests run: an SSH client and server, certificates for TLS, limits.
+# ssh_audit: looks at what an SSH server offers. Debian's is older than the key exchange that it is to judge.
+ssh_audit() {
+    local folder="target/tools/ssh-audit" version=3.9.0
+    if [ -e "$folder/ssh_audit-$version.dist-info" ]; then return 0; fi
+    if have apt-get && have dpkg-query && ! python3 -m pip --version >/dev/null 2>&1; then apt_install python3-pip; fi
+    say "fetching ssh-audit $version"
+    rm -rf "$folder"
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --target "$folder" "ssh-audit==$version" ||
+        fail "ssh-audit $version cannot be fetched: it needs Python, pip and the Python Package Index"
+}
+
+# unit_test_tools: what the agent's own tests run: an SSH client and server, certificates for TLS, limits, ssh-audit.
 unit_test_tools() {
     local program missing=()
     if have apt-get && have dpkg-query; then
-        apt_install openssh-server openssh-client openssl util-linux procps
+        apt_install openssh-server openssh-client openssl util-linux procps python3
+        ssh_audit
         return
     fi
     for program in ssh ssh-keygen openssl prlimit; do have "$program" || missing+=("$program"); done
     [ -x /usr/sbin/sshd ] || have sshd || missing+=(sshd)
     [ ${#missing[@]} = 0 ] || fail "the tests need these programs: ${missing[*]}"
+    ssh_audit
 }
 
 # web_packages: what package-lock.json names, unless it is there already.

@@ -5,9 +5,10 @@ use futures_util::{SinkExt, StreamExt};
 use moorline_wire::Code;
 use moorline_wire::link::Violation;
 use moorline_wire::link::greeting::{
-    Challenge, Hello, Message as Greeting, NEXT_KEYS, NextKey, Refused, Welcome,
+    CAS_MAX, Challenge, HEARD, Handover, Hello, Message as Greeting, NEXT_KEYS, NextKey, Refused, Welcome,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, UnparsedPublicKey};
 use russh::keys::PublicKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
@@ -15,7 +16,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::InstallKey;
 use crate::agent::Agent;
-use crate::identity::Identity;
+use crate::identity::{Identity, UserCas};
 
 /// Why the greeting came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +131,7 @@ async fn hello(
         login: agent.config.login.clone(),
         host_keys: agent.host_keys().await?,
         clock: i64::try_from(crate::clock::unix_seconds()).unwrap_or(i64::MAX),
-        capabilities: agent.capabilities.clone(),
+        capabilities: capabilities(agent)?,
         resume: resume.map(str::to_owned),
         enroll: None,
         install_key: None,
@@ -150,6 +151,16 @@ async fn hello(
     Ok(hello)
 }
 
+/// What this agent can, and which handover of the CA it has heard.
+fn capabilities(agent: &Agent) -> Result<Vec<String>, GreetingError> {
+    let mut all = agent.capabilities.clone();
+    let generation = agent.cas()?.generation;
+    if generation > 0 {
+        all.push(format!("{HEARD}{generation}"));
+    }
+    Ok(all)
+}
+
 /// The broker's CA is the pinned one, or the broker proves by the install key that it is to be.
 fn check_broker(
     agent: &Agent,
@@ -159,8 +170,8 @@ fn check_broker(
 ) -> Result<(), GreetingError> {
     let ca = PublicKey::from_openssh(welcome.ca.trim())
         .map_err(|_| GreetingError::Untrusted("its CA cannot be read"))?;
-    if agent.user_ca.get().is_some_and(|pinned| pinned == *ca.key_data()) {
-        return Ok(());
+    if agent.user_ca.get().contains(ca.key_data()) {
+        return hear(agent, welcome.handover.as_ref());
     }
     let proof = welcome.enrolled.as_deref().ok_or(GreetingError::Untrusted(
         "it shows another CA than the pinned one, and no proof that it knows the install key",
@@ -169,6 +180,28 @@ fn check_broker(
     if !proven {
         return Err(GreetingError::Untrusted("its proof that it knows the install key is wrong"));
     }
-    agent.pin(&ca)?;
+    agent.pin(&UserCas { generation: 0, keys: vec![ca] })?;
+    hear(agent, welcome.handover.as_ref())
+}
+
+/// Trusts what the handover says, if a CA says it that is trusted already, and it is new.
+fn hear(agent: &Agent, handover: Option<&Handover>) -> Result<(), GreetingError> {
+    let Some(handover) = handover else { return Ok(()) };
+    let pinned = agent.cas()?;
+    if handover.generation <= pinned.generation {
+        return Ok(());
+    }
+    let wrong = || GreetingError::Untrusted("it hands over to another CA in a way that proves nothing");
+    let signature = BASE64_STANDARD.decode(&handover.signature).map_err(|_| wrong())?;
+    let said = Handover::signed_bytes(handover.generation, &handover.cas);
+    let is_by = |ca: &PublicKey| {
+        let key = ca.key_data().ed25519().map(|key| UnparsedPublicKey::new(&ED25519, key.0));
+        key.is_some_and(|key| key.verify(&said, &signature).is_ok())
+    };
+    if handover.cas.is_empty() || handover.cas.len() > CAS_MAX || !pinned.keys.iter().any(is_by) {
+        return Err(wrong());
+    }
+    let keys = handover.cas.iter().map(|line| PublicKey::from_openssh(line.trim())).collect::<Result<_, _>>();
+    agent.pin(&UserCas { generation: handover.generation, keys: keys.map_err(|_| wrong())? })?;
     Ok(())
 }

@@ -34,6 +34,8 @@ pub struct Connection {
     held: Arc<Held>,
     stage: watch::Sender<Stage>,
     who: Option<(Login, Grant)>,
+    /// Keys that were shown since the last that came with a proof.
+    offers: usize,
     channels: HashMap<ChannelId, Slot>,
     /// Owns the sessions: they end with the connection.
     sessions: JoinSet<()>,
@@ -73,7 +75,7 @@ impl Connection {
     /// Somebody who is not let in yet.
     pub fn new(shared: Arc<Shared>, held: Arc<Held>, stage: watch::Sender<Stage>) -> Self {
         let (channels, sessions) = (HashMap::new(), JoinSet::new());
-        Self { shared, held, stage, who: None, channels, sessions }
+        Self { shared, held, stage, who: None, offers: 0, channels, sessions }
     }
 
     /// Looks the login up and lets it in if the grant, computed for it, says so.
@@ -173,17 +175,29 @@ impl Handler for Connection {
         Ok(Auth::reject())
     }
 
-    /// An offer proves nothing and is answered the same for every key and login.
+    /// An offer proves nothing and is answered the same for every key and login. Whoever goes on offering and proves
+    /// nothing is looking for a key that somebody else has, or for work for us: russh does not count offers.
     async fn auth_publickey_offered(
         &mut self,
-        _user: &str,
+        user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
         self.stage.send_replace(Stage::Login);
+        self.offers += 1;
+        if self.offers > self.shared.offers_max {
+            tracing::warn!(
+                login = user,
+                offers = self.offers,
+                "refused a login: too many keys without a proof"
+            );
+            self.shared.metrics.login(false);
+            return Err(russh::Error::NotAuthenticated);
+        }
         Ok(if authorized_keys::usable(offer.algorithm) { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        self.offers = 0;
         if !authorized_keys::usable(key.algorithm) {
             return Ok(Auth::reject());
         }
@@ -205,10 +219,10 @@ impl Handler for Connection {
         user: &str,
         cert: &Certificate,
     ) -> Result<Auth, Self::Error> {
+        self.offers = 0;
         let cert = cert.clone();
         let decide = move |shared: &Shared, login: &Login| {
-            let ca = shared.ca.get();
-            certificate::check(&cert, &login.name, ca.as_ref(), clock::unix_seconds())
+            certificate::check(&cert, &login.name, &shared.ca.get(), clock::unix_seconds())
                 .map_err(|refusal| refusal.to_string())
         };
         Ok(self.admit(user, decide).await)

@@ -14,7 +14,7 @@ use std::time::Duration;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{PrivateKey, PublicKey};
 use russh::server::{Config as RusshConfig, run_stream};
-use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, mac};
+use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -78,19 +78,20 @@ enum Stage {
     In,
 }
 
-/// The broker's CA, which may be pinned while we run.
+/// The broker's CA, which may be pinned while we run; two of them while it is being replaced.
 #[derive(Debug, Clone, Default)]
-pub struct UserCa(Arc<Mutex<Option<KeyData>>>);
+pub struct UserCa(Arc<Mutex<Vec<KeyData>>>);
 
 impl UserCa {
-    /// The pinned one, if any.
-    pub fn get(&self) -> Option<KeyData> {
+    /// The pinned ones, if any.
+    pub fn get(&self) -> Vec<KeyData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on this one.
-    pub fn set(&self, ca: &PublicKey) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ca.key_data().clone());
+    /// From now on these and no others.
+    pub fn set(&self, cas: &[PublicKey]) {
+        let cas = cas.iter().map(|ca| ca.key_data().clone()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cas;
     }
 }
 
@@ -101,6 +102,8 @@ struct Shared {
     embedded: Embedded,
     keeper: Keeper,
     channels_max: usize,
+    /// Keys that may be shown in a row without a proof that they are the client's.
+    offers_max: usize,
     input_max: usize,
     handshake: Duration,
     auth: Duration,
@@ -150,6 +153,7 @@ impl EmbeddedSshd {
             embedded: embedded.clone(),
             keeper: keeper.clone(),
             channels_max: limits.channels,
+            offers_max: limits.auth_tries,
             input_max: usize::try_from(limits.input.0).unwrap_or(usize::MAX),
             handshake: timing.ssh_handshake,
             auth: timing.ssh_auth,
@@ -246,9 +250,18 @@ fn preferred() -> Preferred {
         cipher::AES_256_CTR,
         cipher::AES_128_CTR,
     ];
-    const MACS: &[mac::Name] =
-        &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+    // Those that authenticate what was encrypted; the ciphers in front need none.
+    const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+    // What is recorded today is to stay closed when there are quantum computers; clients before OpenSSH 9.9 know
+    // only the second. The last one has every packet of the exchange counted (CVE-2023-48795).
+    const KEX: &[kex::Name] = &[
+        kex::MLKEM768X25519_SHA256,
+        kex::CURVE25519,
+        kex::EXTENSION_SUPPORT_AS_SERVER,
+        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+    ];
     Preferred {
+        kex: Cow::Borrowed(KEX),
         cipher: Cow::Borrowed(if has_aes() { AES } else { CHACHA }),
         mac: Cow::Borrowed(MACS),
         // Never anything else: a peer could answer with a bomb (CVE-2026-46702).

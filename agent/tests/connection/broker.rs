@@ -9,10 +9,13 @@ use futures_util::{SinkExt, StreamExt};
 use moorline_agent::config::{Config, Layers};
 use moorline_link_io::{Event, LinkHandle, LinkStream};
 use moorline_wire::Code;
-use moorline_wire::link::greeting::{Challenge, Hello, Message as Greeting, Refused, VERSIONS, Welcome};
+use moorline_wire::link::greeting::{
+    Challenge, Handover, Hello, Message as Greeting, Refused, VERSIONS, Welcome,
+};
 use moorline_wire::link::{Attach, Class, Config as LinkConfig, Input, Output, Role, SUBPROTOCOL, Target};
 use ring::{hmac, signature};
 use russh::keys::PrivateKey;
+use russh::keys::signature::Signer as _;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -36,6 +39,8 @@ pub enum Manner {
     Refuse(Refused),
     /// Shows another CA, with or without a proof that it knows the install key.
     OtherCa { proof: bool },
+    /// Shows the CA of that number (0: its own), and hands over.
+    Hands { ca: u8, over: Handover },
 }
 
 /// The broker; dropped, everything of it is gone.
@@ -99,6 +104,15 @@ impl Broker {
             }
         });
         Self { port, install_key, hellos, shared, _work: work }
+    }
+
+    /// A handover to these CAs, signed by that one (0: its own).
+    pub fn handover(&self, by: u8, generation: u64, cas: &[u8]) -> Handover {
+        let line = |number: &u8| key(self.shared.seed + number).public_key().to_openssh().unwrap();
+        let cas: Vec<String> = cas.iter().map(line).collect();
+        let signature =
+            key(self.shared.seed + by).try_sign(&Handover::signed_bytes(generation, &cas)).unwrap();
+        Handover { generation, cas, signature: BASE64_STANDARD.encode(signature.as_bytes()) }
     }
 
     pub fn set_manner(&self, manner: Manner) {
@@ -193,8 +207,13 @@ impl Shared {
 
     fn answer(&self, hello: &Hello, challenge: &Challenge) -> (Greeting, Option<LinkHandle>) {
         let manner = self.manner.lock().unwrap().clone();
+        let mut handover = None;
         let (seed, proof) = match manner {
             Manner::Refuse(refused) => return (Greeting::Refused(refused), None),
+            Manner::Hands { ca, over } => {
+                handover = Some(over);
+                (self.seed + ca, false)
+            }
             Manner::Welcome => (self.seed, true),
             Manner::OtherCa { proof } => (self.seed + 1, proof),
         };
@@ -220,6 +239,7 @@ impl Shared {
         *kept = Some((token.clone(), link.clone()));
         let (ping_ms, dead_ms, resume_within_ms) = (200, 1500, 60_000);
         let welcome = Welcome {
+            handover,
             epoch: *greetings,
             resume: token,
             resumed,

@@ -139,6 +139,54 @@ async fn a_broker_that_cannot_prove_itself_is_not_trusted() {
 }
 
 #[tokio::test]
+async fn a_handover_of_the_ca_counts_only_if_a_trusted_one_signs_it_and_it_is_new() {
+    let mut broker = Broker::start().await;
+    let settings = ["timing.backoff_min=10ms", "timing.backoff_max=20ms", "timing.backoff_refused=20ms"];
+    let device = Device::start(&broker, &settings);
+    until("the pinned CA", || device.pinned().exists()).await;
+    let pinned = || std::fs::read_to_string(device.pinned()).unwrap();
+    let keys = || pinned().lines().filter(|line| !line.starts_with('#')).count();
+    let own = pinned();
+    let good = broker.handover(0, 3, &[0, 1]);
+    let mut damaged = good.clone();
+    damaged.cas.swap(0, 1);
+    let mut longer_lived = good.clone();
+    longer_lived.generation = 9;
+    for wrong in [
+        broker.handover(2, 3, &[0, 2]),
+        broker.handover(1, 3, &[0, 1]),
+        broker.handover(0, 3, &[]),
+        broker.handover(0, 3, &[0, 1, 2, 3, 4]),
+        damaged,
+        longer_lived,
+    ] {
+        broker.set_manner(Manner::Hands { ca: 0, over: wrong.clone() });
+        broker.cut();
+        while broker.hellos.try_recv().is_ok() {}
+        // The second comes after the answer to the first.
+        broker.hello().await;
+        broker.hello().await;
+        assert_eq!(pinned(), own, "{wrong:?}");
+    }
+    broker.set_manner(Manner::Hands { ca: 0, over: good });
+    until("both CAs", || keys() == 2).await;
+    // Older, though it is signed: whoever has recorded it gets nobody back to it.
+    broker.set_manner(Manner::Hands { ca: 0, over: broker.handover(0, 2, &[0, 2]) });
+    let both = pinned();
+    while broker.hellos.try_recv().is_ok() {}
+    broker.cut();
+    let (_, hello) = broker.hello().await;
+    assert!(hello.capabilities.contains(&"ca:3".to_owned()), "{:?}", hello.capabilities);
+    broker.cut();
+    broker.hello().await;
+    assert_eq!(pinned(), both);
+    broker.set_manner(Manner::Hands { ca: 1, over: broker.handover(1, 4, &[1]) });
+    broker.cut();
+    until("the new CA alone", || keys() == 1).await;
+    assert!(!pinned().contains(own.trim()), "the old one is still trusted");
+}
+
+#[tokio::test]
 async fn an_enrolled_device_needs_no_install_key_and_is_the_same_after_a_restart() {
     let mut broker = Broker::start().await;
     let mut device = Device::start(&broker, &[]);

@@ -139,7 +139,7 @@ async fn embedded(device: &Device) -> (JoinSet<()>, u16) {
     settings.timing.kill_grace = Duration::from_millis(200);
     let host_key = StateDir::open(&device.path("state")).unwrap().host_key().unwrap();
     let ca = UserCa::default();
-    ca.set(&russh::keys::PublicKey::read_openssh_file(device.path("ca.pub")).unwrap());
+    ca.set(&[russh::keys::PublicKey::read_openssh_file(device.path("ca.pub")).unwrap()]);
     let (sshd, burials) = EmbeddedSshd::new(
         host_key,
         ca,

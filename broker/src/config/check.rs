@@ -1,5 +1,6 @@
 //! Relations between settings: what each value allows alone, but not together.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Loaded, Timing};
@@ -9,6 +10,7 @@ use crate::identity::role_line;
 /// comes from.
 pub(super) fn relations(loaded: &Loaded) -> Result<(), String> {
     demo_is_loopback(loaded)?;
+    tls(loaded)?;
     for (lower_key, lower, upper_key, upper) in ordered(&loaded.config.timing) {
         if lower >= upper {
             return Err(format!("{} must be less than {}.", loaded.told(lower_key), loaded.told(upper_key)));
@@ -85,15 +87,32 @@ fn provider(loaded: &Loaded) -> Result<(), String> {
     if oidc.issuer.is_empty() {
         return Ok(());
     }
-    let host = oidc.issuer.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
-    let is_own = host.is_some_and(|host| host == "localhost" || host.starts_with("127."));
-    if !(oidc.issuer.starts_with("https://") || is_own) {
+    if !(oidc.issuer.starts_with("https://") || is_on_own_machine(&oidc.issuer)) {
         return Err(format!("{} must be an address of https://.", loaded.told("oidc.issuer")));
     }
     if oidc.client_id.is_empty() {
         return Err(format!("{} needs oidc.client_id.", loaded.told("oidc.issuer")));
     }
     Ok(())
+}
+
+/// A certificate and its key come together.
+fn tls(loaded: &Loaded) -> Result<(), String> {
+    let tls = &loaded.config.tls;
+    let (missing, there) = match (&tls.certificate_file, &tls.key_file) {
+        (None, Some(_)) => ("tls.certificate_file", "tls.key_file"),
+        (Some(_), None) => ("tls.key_file", "tls.certificate_file"),
+        _ => return Ok(()),
+    };
+    Err(format!("{} needs {}, too.", loaded.told(there), loaded.told(missing)))
+}
+
+/// An address over plain http that no network sees.
+fn is_on_own_machine(address: &str) -> bool {
+    let place = address.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let with_port = place.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let host = with_port.map_or(place, |(host, _)| host);
+    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Each pair: the first must be less than the second.
@@ -138,7 +157,9 @@ fn bounds(loaded: &Loaded) -> Result<(), String> {
     let config = &loaded.config;
     // A zero in these sections is a wait that is over at once, or a thing that never fits.
     let (timing, limits, keeper) = (config.timing.shown(), config.limits.shown(), config.keeper.shown());
-    for (key, value) in timing.into_iter().chain(limits).chain(keeper).chain(config.login.shown()) {
+    for (key, value) in
+        timing.into_iter().chain(limits).chain(keeper).chain(config.login.shown()).chain(config.tls.shown())
+    {
         if !MAY_BE_NOTHING.contains(&key) && matches!(value.as_str(), "0" | "\"0s\"" | "\"0B\"") {
             return Err(format!("{} must be more than nothing.", loaded.told(key)));
         }

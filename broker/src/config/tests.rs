@@ -158,6 +158,7 @@ fn a_value_of_another_kind_is_refused_with_what_is_expected() {
         ("limits.sessions=-1", "must be a whole number"),
         ("demo=yes", "must be true or false"),
         ("listen=localhost", "must be an address and a port, like 127.0.0.1:8080 or [::1]:8080"),
+        ("tls.min_version=1.1", "must be one of: 1.2, 1.3"),
         ("enroll.mode=open", "must be one of: automatic, closed"),
         ("log.format=xml", "must be one of: auto, pretty, json"),
         ("keeper.overflow=drop", "must be one of: continue, hold"),
@@ -191,6 +192,15 @@ fn settings_that_contradict_each_other_are_refused_with_both_keys_and_values() {
             "timing.ssh_auth=15s",
             "timing.ssh_auth = \"15s\" (--set) must be less than timing.ssh_handshake = \"15s\" (default).",
         ),
+        (
+            "tls.key_file=/k.pem",
+            "tls.key_file = \"/k.pem\" (--set) needs tls.certificate_file = \"\" (default), too.",
+        ),
+        (
+            "tls.certificate_file=/c.pem",
+            "tls.certificate_file = \"/c.pem\" (--set) needs tls.key_file = \"\" (default), too.",
+        ),
+        ("tls.check=0s", "tls.check = \"0s\" (--set) must be more than nothing."),
         ("timing.http_header=500ms", "timing.http_header = \"500ms\" (--set) must be at least 1s."),
         ("timing.certificate=6m", "timing.certificate = \"6m\" (--set) must not be more than 5m."),
         (
@@ -247,6 +257,14 @@ fn a_session_may_be_without_limits_and_with_limits_that_leave_time_for_a_warning
 }
 
 #[test]
+fn a_secret_of_the_environment_is_taken_and_never_shown() {
+    let loaded = with_environment(&[("MOORLINE_SSH__STORAGE_KEY", "c2VjcmV0")]).unwrap();
+    assert_eq!(loaded.config.ssh.storage_key.reveal(), "c2VjcmV0");
+    let told = format!("{}{:?}", loaded.listing(), loaded.config);
+    assert!(told.contains("ssh.storage_key = \"(hidden)\"") && !told.contains("c2VjcmV0"), "{told}");
+}
+
+#[test]
 fn demo_mode_on_another_address_than_loopback_is_refused() {
     for listen in ["0.0.0.0:8080", "[::]:8080", "192.168.1.5:8080"] {
         let text = refusal(with_set(&["demo=true", &format!("listen={listen}")]));
@@ -255,4 +273,33 @@ fn demo_mode_on_another_address_than_loopback_is_refused() {
     for listen in ["127.0.0.1:8080", "127.9.9.9:0", "[::1]:8080"] {
         assert!(with_set(&["demo=true", &format!("listen={listen}")]).is_ok());
     }
+}
+
+#[test]
+fn a_login_provider_is_asked_where_nobody_can_listen_and_roles_are_given_by_lines_that_can_be_read() {
+    let with_provider = |issuer: &str| {
+        with_set(&[
+            &format!("oidc.issuer={issuer}"),
+            "oidc.client_id=moorline",
+            "oidc.roles=ops=operator,*=watcher",
+        ])
+    };
+    for issuer in ["https://id.example.org/realms/main", "http://localhost:9000", "http://127.0.0.1:9000/x"] {
+        assert!(with_provider(issuer).is_ok(), "{issuer}");
+    }
+    for issuer in [
+        "http://id.example.org",
+        "http://127.evil.example",
+        "http://localhost:x@evil.example/",
+        "http://localhost.evil.example",
+        "ftp://localhost",
+        "id",
+    ] {
+        let text = refusal(with_provider(issuer));
+        assert_eq!(text, format!("oidc.issuer = {issuer:?} (--set) must be an address of https://."));
+    }
+    let text = refusal(with_set(&["oidc.issuer=https://id.example.org"]));
+    assert_eq!(text, "oidc.issuer = \"https://id.example.org\" (--set) needs oidc.client_id.");
+    let text = refusal(with_set(&["oidc.roles=ops=king"]));
+    assert!(text.contains("has \"ops=king\", but GROUP=ROLE is expected"), "{text}");
 }

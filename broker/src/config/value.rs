@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::identity::Secret;
+
 use super::network::Network;
-use super::{EnrollMode, LogFormat, Overflow, Totp};
+use super::{EnrollMode, LogFormat, LoginWith, Overflow, TlsVersion, Totp};
 
 /// A value as a layer gave it.
 #[derive(Debug, Clone)]
@@ -207,6 +209,13 @@ impl Setting for ByteSize {
 /// Settings that take one of a few words.
 macro_rules! words {
     ($type:ident { $($word:literal => $variant:ident),* }) => {
+        impl $type {
+            /// The word for it.
+            fn as_word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
         impl Setting for $type {
             fn from_text(text: &str) -> Result<Self, String> {
                 match text {
@@ -216,7 +225,7 @@ macro_rules! words {
             }
 
             fn show(&self) -> String {
-                quoted(match self { $(Self::$variant => $word),* })
+                quoted(self.as_word())
             }
         }
     };
@@ -224,8 +233,33 @@ macro_rules! words {
 
 words!(EnrollMode { "automatic" => Automatic, "closed" => Closed });
 words!(Totp { "optional" => Optional, "required" => Required });
+words!(TlsVersion { "1.2" => Tls12, "1.3" => Tls13 });
+words!(LoginWith { "certificate" => Certificate, "certificate_then_key" => CertificateThenKey, "key" => Key });
 words!(Overflow { "continue" => Continue, "hold" => Hold });
 words!(LogFormat { "auto" => Auto, "pretty" => Pretty, "json" => Json });
+
+impl LoginWith {
+    /// The word for it, which a device's own choice is kept as.
+    pub fn word(self) -> &'static str {
+        self.as_word()
+    }
+
+    /// What the word means; the error says which there are.
+    pub fn of_word(word: &str) -> Result<Self, String> {
+        Self::from_text(word)
+    }
+}
+
+/// A secret of the environment: `--check` says that there is one, and not which.
+impl Setting for Secret {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self::new(text.to_owned()))
+    }
+
+    fn show(&self) -> String {
+        quoted(if self.reveal().is_empty() { "" } else { "(hidden)" })
+    }
+}
 
 #[cfg(test)]
 mod tests {

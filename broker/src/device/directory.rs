@@ -71,6 +71,8 @@ struct Entry {
     place: ArbiterHandle,
     clock_ahead: i64,
     keeper: Option<String>,
+    /// Which handover of the CA it has heard.
+    heard: u64,
 }
 
 impl Entry {
@@ -144,6 +146,7 @@ impl DeviceDirectory {
             place: arrived.place.clone(),
             clock_ahead: arrived.proved.clock_ahead,
             keeper: arrived.proved.keeper.clone(),
+            heard: arrived.proved.heard,
         };
         self.links.insert(device, entry);
         connection
@@ -180,6 +183,7 @@ impl DeviceDirectory {
         if let Some(entry) = self.links.get_mut(&device) {
             entry.clock_ahead = arrived.proved.clock_ahead;
             entry.keeper.clone_from(&arrived.proved.keeper);
+            entry.heard = arrived.proved.heard;
             if entry.has_link() {
                 self.arrivals.arrived(&device, &entry.place);
             }
@@ -262,6 +266,7 @@ impl Handler<Open> for DeviceDirectory {
             place: entry.place.clone(),
             clock: wall().as_second().saturating_add(entry.clock_ahead),
             keeper: entry.keeper.clone(),
+            heard: entry.heard,
         })
     }
 }

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use data_encoding::BASE32_NOPAD;
 use moorline_wire::link::greeting::{
-    Challenge, Hello, INSTALL_KEYS, Message, NEXT_KEYS, Refused, VERSIONS, Welcome,
+    Challenge, HEARD, Hello, INSTALL_KEYS, Message, NEXT_KEYS, Refused, VERSIONS, Welcome,
 };
 use moorline_wire::{Code, DeviceId};
 use ring::digest::{SHA256, digest};
@@ -56,6 +56,8 @@ pub struct Greeted {
     pub clock_ahead: i64,
     /// Where its agent's program is, if it keeps shells.
     pub keeper: Option<String>,
+    /// Which handover of the CA it has heard; 0: none.
+    pub heard: u64,
     /// It gets no sessions until somebody approves it.
     pub pending: bool,
     /// The next key that it showed counts from now on.
@@ -168,7 +170,12 @@ async fn admit(
         info!(device = %hello.device, for_ms = hello.stood_still_ms, "agent stood still");
         parts.metrics.agent_stood_still();
     }
+    let heard = heard(&hello.capabilities);
+    if heard > 0 {
+        parts.store.heard_ca(&hello.device, heard).await?;
+    }
     Ok(Greeted {
+        heard,
         resume: hello.resume.as_deref().map(Hashed::of),
         enrolled: proved.map(|proved| {
             let proof = hmac::sign(&proved.broker, &Welcome::enroll_bytes(&hello, parts.ca.public_line()));
@@ -287,6 +294,12 @@ pub fn plain(text: &str) -> String {
 
 /// Where the agent's program is, if the agent says that it keeps shells; a path that cannot be one
 /// counts as none.
+/// Which handover of the CA the agent has heard.
+fn heard(capabilities: &[String]) -> u64 {
+    let said = capabilities.iter().find_map(|capability| capability.strip_prefix(HEARD));
+    said.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 fn keeper(capabilities: &[String]) -> Option<String> {
     let path = capabilities.iter().find_map(|capability| capability.strip_prefix(KEEPER))?;
     let usable = path.starts_with('/') && path.len() <= PATH_BYTES_MAX && !path.chars().any(char::is_control);
@@ -337,6 +350,7 @@ pub fn welcome(
         dead_ms: ms(timing.link_dead),
         resume_within_ms: ms(timing.link_resume_within),
         spread_ms: ms(spread),
+        handover: parts.ca.handover(),
         pending: proved.pending,
         next_key_taken: proved.next_key_taken,
         key_asked: proved.key_asked,

@@ -93,6 +93,8 @@ pub struct Opened {
     /// Where its agent's program is, if it keeps shells: an absolute path on the device, of the
     /// newest greeting.
     pub keeper: Option<String>,
+    /// Which handover of the CA the device has heard; 0: none.
+    pub heard: u64,
 }
 
 /// The devices: the only way to them. Cheap to clone.

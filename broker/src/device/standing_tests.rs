@@ -210,6 +210,7 @@ async fn a_greeting_that_began_before_the_device_was_revoked_comes_too_late() {
     let arrives = async |began| {
         let (ends, _raw) = socket();
         let proved = Greeted {
+            heard: 0,
             device: device.clone(),
             resume: None,
             enrolled: None,

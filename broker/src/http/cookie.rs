@@ -14,8 +14,8 @@ use actix_web::web::Data;
 use moorline_wire::Code;
 use zeroize::Zeroizing;
 
-use super::Parts;
 use super::guard::Allowed;
+use super::{Parts, peer};
 use crate::problem::Problem;
 use crate::token::Token;
 
@@ -64,11 +64,25 @@ impl Way {
 pub(super) fn require_private(req: &HttpRequest, parts: &Parts) -> Result<Way, Problem> {
     match Way::of(req) {
         Way::Open if !parts.config.login.allow_http => Err(Problem::new(Code::POLICY).saying(
-            "Passwords are taken over https only, or on the broker's own machine. Put a proxy with a certificate in \
-             front of the broker and add its address to http.origins.",
+            "Passwords are taken over https only, or on the broker's own machine. Give the \
+             broker a certificate (tls.certificate_file), or put a proxy with one in front of it and add its address to \
+             http.origins.",
         )),
         way => Ok(way),
     }
+}
+
+/// Whether browsers are to be told that this host speaks https and nothing else (RFC 6797): where it is certain that
+/// they reached it so. Not for `localhost`, which is others' as well: HSTS is for all ports of a host.
+pub(super) fn stays_https(req: &HttpRequest) -> bool {
+    let (Some(allowed), Some(parts)) = (req.app_data::<Data<Allowed>>(), req.app_data::<Data<Parts>>())
+    else {
+        return false;
+    };
+    let host = req.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    Way::of(req) == Way::Https
+        && !allowed.is_own_machine(host)
+        && (allowed.is_secure() || peer::says_https(req, parts))
 }
 
 /// The secret that the browser shows, if it shows one.

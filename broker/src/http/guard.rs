@@ -17,7 +17,7 @@ use futures_util::future::LocalBoxFuture;
 use moorline_wire::Code;
 use tracing::{Instrument, Span};
 
-use super::{Parts, answer};
+use super::{Parts, answer, cookie};
 use crate::clock;
 use crate::config::Config;
 use crate::problem::Problem;
@@ -35,6 +35,9 @@ pub(super) struct Traced(pub(super) Place);
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; \
                    img-src 'self' data:; font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
+/// Two years, as browsers' own lists want it. Without the names below ours: those may be others' affair.
+const HSTS: &str = "max-age=63072000";
+
 /// Headers that every answer has.
 const SECURITY: [(&str, &str); 7] = [
     ("content-security-policy", CSP),
@@ -51,8 +54,12 @@ const SECURITY: [(&str, &str); 7] = [
 pub(super) struct Allowed {
     hosts: HashSet<String>,
     origins: HashSet<String>,
-    /// Hosts that are reached over https, as a proxy in front of the broker speaks it.
+    /// Hosts that are reached over https, as the settings say: by a proxy in front of the broker.
     https: HashSet<String>,
+    /// Hosts that are reached over plain http, as the settings say.
+    http: HashSet<String>,
+    /// Whether the broker itself speaks https.
+    secure: bool,
     /// Listening on every address: each of them, written as a number, is this broker. A page of
     /// another site cannot pretend one: rebinding needs a name.
     any_address: bool,
@@ -60,25 +67,37 @@ pub(super) struct Allowed {
 }
 
 impl Allowed {
-    /// The listen address as it can be written, and what the settings add.
-    pub(super) fn of(config: &Config, listen: SocketAddr) -> Self {
-        let port = listen.port();
+    /// The listen address as it can be written, and what the settings add; with TLS in the broker itself, also the
+    /// names that its certificate is for.
+    pub(super) fn of(config: &Config, listen: SocketAddr, tls: Option<&[String]>) -> Self {
+        let (port, secure) = (listen.port(), tls.is_some());
         let mut own = vec![listen.to_string()];
         if listen.ip().is_loopback() {
             own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")));
         }
+        own.extend(tls.unwrap_or_default().iter().map(|name| format!("{name}:{port}")));
+        // The default port is left out of a Host header and of an origin.
+        let scheme = if secure { "https" } else { "http" };
+        let usual = if secure { ":443" } else { ":80" };
+        let short: Vec<_> =
+            own.iter().filter_map(|host| Some(host.strip_suffix(usual)?.to_owned())).collect();
+        own.extend(short);
         let lower = |text: &String| text.trim_end_matches('/').to_ascii_lowercase();
         let of_origin = |origin: &String| lower(origin).split_once("://").map(|(_, host)| host.to_owned());
         let origins =
-            own.iter().map(|host| format!("http://{host}")).chain(config.http.origins.iter().map(lower));
+            own.iter().map(|host| format!("{scheme}://{host}")).chain(config.http.origins.iter().map(lower));
         let hosts = own.iter().cloned().chain(config.http.hosts.iter().map(lower));
-        let https = config.http.origins.iter().map(lower).filter_map(|origin| {
-            // The default port is left out of a Host header.
-            let host = origin.strip_prefix("https://")?;
-            Some(host.strip_suffix(":443").unwrap_or(host).to_owned())
-        });
+        let reached_over = |scheme: &str, port: &str| -> HashSet<String> {
+            let of_scheme = |origin: String| {
+                let host = origin.strip_prefix(scheme)?;
+                Some(host.strip_suffix(port).unwrap_or(host).to_owned())
+            };
+            config.http.origins.iter().map(lower).filter_map(of_scheme).collect()
+        };
         Self {
-            https: https.collect(),
+            https: reached_over("https://", ":443"),
+            http: reached_over("http://", ":80"),
+            secure,
             origins: origins.collect(),
             hosts: hosts.chain(config.http.origins.iter().filter_map(of_origin)).collect(),
             any_address: listen.ip().is_unspecified(),
@@ -87,7 +106,12 @@ impl Allowed {
     }
 
     fn host(&self, host: &str) -> bool {
-        let numeric = || host.parse::<SocketAddr>().is_ok_and(|address| address.port() == self.port);
+        let usual = if self.secure { 443 } else { 80 };
+        let bare = || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+        let numeric = || match host.parse::<SocketAddr>() {
+            Ok(address) => address.port() == self.port,
+            Err(_) => self.port == usual && bare(),
+        };
         self.hosts.contains(&host.to_ascii_lowercase()) || (self.any_address && numeric())
     }
 
@@ -95,6 +119,12 @@ impl Allowed {
     pub(super) fn is_https(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         self.https.contains(host.strip_suffix(":443").unwrap_or(&host))
+            || (self.secure && !self.http.contains(host.strip_suffix(":80").unwrap_or(&host)))
+    }
+
+    /// Whether the broker itself speaks https.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Whether that host is this machine and nothing else: what is sent to it passes no network.
@@ -106,8 +136,8 @@ impl Allowed {
 
     /// An origin is compared as it is: a browser writes it in one way only.
     fn origin(&self, origin: &str, host: &str) -> bool {
-        let own_address =
-            || self.any_address && origin.strip_prefix("http://") == Some(host) && self.host(host);
+        let scheme = if self.secure { "https://" } else { "http://" };
+        let own_address = || self.any_address && origin.strip_prefix(scheme) == Some(host) && self.host(host);
         self.origins.contains(origin) || own_address()
     }
 }
@@ -141,7 +171,8 @@ async fn passed(
     span.record("status", res.status().as_u16());
 
     res = answer::in_words(res, &id, metrics.as_ref());
-    finish(res.headers_mut(), &id, at_api);
+    let stays_secure = cookie::stays_https(res.request());
+    finish(res.headers_mut(), &id, at_api, stays_secure);
     let (route, status) = (res.request().match_pattern(), res.status().as_u16());
     let took = clock::now().saturating_duration_since(began);
     tracing::debug!(request_id = id.0, %method, route, status, ms = took.as_millis() as u64, "answered");
@@ -219,9 +250,12 @@ fn require_origin(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(header::ORIGIN) { Ok(()) } else { Err(Problem::new(Code::ORIGIN)) }
 }
 
-fn finish(headers: &mut HeaderMap, id: &RequestId, at_api: bool) {
+fn finish(headers: &mut HeaderMap, id: &RequestId, at_api: bool, stays_secure: bool) {
     for (name, value) in SECURITY {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if stays_secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
     }
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         headers.insert(HeaderName::from_static("x-request-id"), id);

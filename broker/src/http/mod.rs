@@ -6,15 +6,17 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `standing`, `install_keys`,
-//!   `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
+//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `standing`,
+//!   `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use moorline_wire::Code;
 use tokio::sync::watch;
@@ -25,11 +27,13 @@ use crate::audit::Auditor;
 use crate::config::Config;
 use crate::device::Devices;
 use crate::identity::Identity;
+use crate::keys::LoginKeys;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::Sessions;
 use crate::socket;
 use crate::store::Store;
+use crate::tls::Tls;
 use crate::user::Users;
 use crate::warden::Warden;
 
@@ -51,6 +55,7 @@ mod me;
 mod openapi;
 mod peer;
 mod people;
+mod private_keys;
 mod probe;
 mod provider;
 mod route;
@@ -85,6 +90,10 @@ fn routes(r: &mut Routes) {
         .get(SeesDevice, devices::show)
         .patch(OnDevice(Act::Manage), devices::change)
         .delete(OnDevice(Act::Manage), devices::forget);
+    r.at("/api/v1/devices/{id}/private-key")
+        .get(Admin, private_keys::show)
+        .put(Admin, private_keys::set)
+        .delete(Admin, private_keys::remove);
     r.at("/api/v1/devices/{id}/approve").post(OnDevice(Act::Manage), standing::approve);
     r.at("/api/v1/devices/{id}/rotate-key").post(OnDevice(Act::Manage), standing::rotate_key);
     r.at("/api/v1/devices/{id}/revoke").post(OnDevice(Act::Manage), standing::revoke);
@@ -110,6 +119,11 @@ fn routes(r: &mut Routes) {
     // An agent proves who it is in its greeting, inside the socket.
     r.at("/agent/v1/link").get(Program, sockets::link);
 
+    pages(r);
+}
+
+/// The page of the web build at each of its addresses, and its files. Whatever is not above is one of them.
+fn pages(r: &mut Routes) {
     for page in PAGES {
         r.at(page).get(Anyone, assets::page).head(Anyone, assets::page);
     }
@@ -183,6 +197,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// The devices that are connected.
     pub devices: Devices,
+    /// Private keys with which the broker logs in to devices.
+    pub keys: LoginKeys,
     /// The sessions that are not over.
     pub sessions: Sessions,
     /// The browser terminals.
@@ -264,9 +280,13 @@ pub fn serve(
     listener: TcpListener,
     parts: Parts,
     watchdog: Watchdog,
-) -> std::io::Result<(Server, SocketAddr)> {
-    let address = listener.local_addr()?;
-    let allowed = Arc::new(Allowed::of(&parts.config, address));
+    tls: Option<&Tls>,
+) -> Result<(Server, SocketAddr), Problem> {
+    let unstarted = |e: std::io::Error| {
+        Problem::new(Code::INTERNAL).saying("The broker could not be started. Look at its log.").because(e)
+    };
+    let address = listener.local_addr().map_err(unstarted)?;
+    let allowed = Arc::new(Allowed::of(&parts.config, address, tls.map(Tls::names)));
     let config = parts.config.clone();
     // Made once in each worker's thread, whose sockets and terminals are actors.
     let app = move || {
@@ -286,9 +306,11 @@ pub fn serve(
         .client_disconnect_timeout(CLOSE_WITHIN)
         // `app` drains before it stops the server; what is left then does not end by itself.
         .shutdown_timeout(1)
+        .tls_handshake_timeout(config.timing.tls_handshake)
         .on_connect(|connection, _| {
-            let stream = connection.downcast_ref::<actix_web::rt::net::TcpStream>();
-            if let Some(Err(e)) = stream.map(socket::tune) {
+            let plain = connection.downcast_ref::<TcpStream>();
+            let secure = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
+            if let Some(Err(e)) = plain.or_else(secure).map(socket::tune) {
                 tracing::warn!(error = %e, "could not tune a connection");
             }
         });
@@ -299,5 +321,9 @@ pub fn serve(
         workers => workers,
     };
     server = server.workers(workers).max_connections(config.limits.sockets.div_ceil(workers));
-    Ok((server.listen(listener)?.run(), address))
+    let listening = match tls {
+        None => server.listen(listener),
+        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config()?),
+    };
+    Ok((listening.map_err(unstarted)?.run(), address))
 }

@@ -4,8 +4,8 @@ use actix_web::web::Json;
 use utoipa::OpenApi;
 
 use super::{
-    actors, audit, devices, events, grants, install_keys, log, login, me, people, probe, provider, second,
-    session_list, sessions, sockets, standing, tokens,
+    actors, audit, devices, events, grants, install_keys, log, login, me, people, private_keys, probe,
+    provider, second, session_list, sessions, sockets, standing, tokens,
 };
 
 /// Every route but the pages; a test compares it with the route table.
@@ -52,6 +52,9 @@ use super::{
         devices::show,
         devices::change,
         devices::forget,
+        private_keys::show,
+        private_keys::set,
+        private_keys::remove,
         standing::approve,
         standing::rotate_key,
         standing::revoke,

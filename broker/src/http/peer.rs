@@ -12,6 +12,9 @@ use crate::identity::Whence;
 /// What a proxy adds: the address that it got the request from.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// What a proxy says of how it was spoken to itself.
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
 /// The address and the browser or program, for throttling and for the audit.
 pub(super) fn from(req: &HttpRequest, parts: &Parts) -> Whence {
     let agent = req.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
@@ -27,6 +30,16 @@ pub(super) fn address(req: &HttpRequest, parts: &Parts) -> IpAddr {
 /// Whether a proxy has carried the request: then its peer is the proxy, and not where it comes from.
 pub(super) fn is_proxied(headers: &HeaderMap) -> bool {
     headers.contains_key(FORWARDED_FOR) || headers.contains_key(header::FORWARDED)
+}
+
+/// Whether a proxy that is listed in `http.trusted_proxies` says that it was spoken to over https.
+pub(super) fn says_https(req: &HttpRequest, parts: &Parts) -> bool {
+    let trusted = &parts.config.http.trusted_proxies;
+    let peer = req.peer_addr().map(|peer| peer.ip().to_canonical());
+    let is_proxy = peer.is_some_and(|peer| trusted.iter().any(|network| network.contains(peer)));
+    let last = req.headers().get_all(FORWARDED_PROTO).last().and_then(|line| line.to_str().ok());
+    let said = last.and_then(|line| line.rsplit(',').next()).map(str::trim);
+    is_proxy && said.is_some_and(|said| said.eq_ignore_ascii_case("https"))
 }
 
 /// Each proxy appends whom it got the request from. Read from the end, the first that is not one of our

@@ -29,6 +29,12 @@ pub struct Init {
     /// The address that people type, if a proxy with a certificate stands in front: https://moorline.example.org
     #[arg(long, value_name = "URL")]
     pub origin: Option<String>,
+    /// A file with a certificate (PEM): the broker itself speaks https, and no proxy is needed.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// The file with its private key (PEM, mode 600).
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
     /// Invites one more administrator where there is one already, e.g. when a password was lost.
     #[arg(long)]
     pub recover: bool,
@@ -82,8 +88,13 @@ pub fn link(base: &str, secret: &str) -> String {
 fn base(config: &Config) -> String {
     match config.http.origins.first() {
         Some(origin) => origin.clone(),
-        None if config.listen.ip().is_unspecified() => format!("http://127.0.0.1:{}", config.listen.port()),
-        None => format!("http://{}", config.listen),
+        None => {
+            let scheme = if config.tls.certificate_file.is_some() { "https" } else { "http" };
+            let here = config.listen.ip().is_unspecified();
+            let host =
+                if here { format!("127.0.0.1:{}", config.listen.port()) } else { config.listen.to_string() };
+            format!("{scheme}://{host}")
+        }
     }
 }
 
@@ -96,11 +107,19 @@ fn install_key() -> Result<String, Problem> {
 /// newer broker's defaults are taken.
 fn settings(init: &Init, dir: &Path) -> Result<String, Problem> {
     let quoted = |text: String| toml::Value::String(text).to_string();
+    let file = |given: &Option<PathBuf>| -> Result<String, Problem> {
+        let Some(given) = given else { return Ok(quoted(String::new())) };
+        // The broker may be started in another folder.
+        let absolute = std::path::absolute(given).map_err(|e| unusable(given, &e))?;
+        Ok(quoted(absolute.display().to_string()))
+    };
     let origins: Vec<String> = init.origin.iter().cloned().collect();
     let ours = [
         ("listen", quoted(init.listen.to_string())),
         ("data_dir", quoted(dir.join("data").display().to_string())),
         ("http.origins", toml::Value::from(origins).to_string()),
+        ("tls.certificate_file", file(&init.certificate)?),
+        ("tls.key_file", file(&init.key)?),
         ("enroll.install_key_file", quoted(dir.join("install.key").display().to_string())),
     ];
     let mut section = String::new();

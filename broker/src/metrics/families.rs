@@ -103,6 +103,8 @@ metrics! {
     store_writable: IntGauge "store_writable" "Whether the store took the last write: 1, or 0 while it refuses them." [];
     store_full: IntGauge "store_full" "1 while the store refuses writes because its disk is full." [];
     http_request: HistogramVec of CALL "http_request_seconds" "How long requests took, by route and status." ["route", "status"];
+    tls_expires: IntGauge "tls_certificate_expires_timestamp_seconds" "When the certificate that new connections are shown ends, in seconds since 1970; 0 without TLS." [];
+    tls_reload_failures: IntCounter "tls_reload_failures_total" "Times that the files of the certificate had changed and could not be used; the one before was kept." [];
     event_streams: IntGauge "event_streams" "Browsers that listen to changes." [];
     timeouts: IntCounterVec "timeouts_total" "Waits that reached their limit." ["what"];
     auth_failures: IntCounterVec "auth_failures_total" "Refused proofs of who somebody is." ["kind"];

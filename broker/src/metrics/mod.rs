@@ -136,6 +136,8 @@ mod tests {
             "moorline_host_key_changes_total 0",
             "moorline_store_writable 1",
             "moorline_draining 0",
+            "moorline_tls_certificate_expires_timestamp_seconds 0",
+            "moorline_tls_reload_failures_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
@@ -172,7 +174,9 @@ mod tests {
             let help = text.lines().find_map(|line| line.strip_prefix(&help)).unwrap_or_default();
             assert!(help.len() > 10 && help.ends_with('.'), "{name}: {help:?}");
             assert_eq!(kind == "counter", short.ends_with("_total"), "{name}");
-            assert_eq!(kind == "histogram", short.ends_with("_seconds"), "{name}");
+            // A moment, by Prometheus' own convention, and no duration.
+            let duration = short.ends_with("_seconds") && !short.ends_with("_timestamp_seconds");
+            assert_eq!(kind == "histogram", duration, "{name}");
         }
         assert!(names.len() > 35, "{names:?}");
     }

@@ -291,6 +291,16 @@ impl Metrics {
         self.families.former_run_crashed.set(1);
     }
 
+    /// New connections are shown a certificate that ends then.
+    pub fn tls_certificate_expires(&self, at: jiff::Timestamp) {
+        self.families.tls_expires.set(at.as_second());
+    }
+
+    /// The files of the certificate have changed and cannot be used.
+    pub fn tls_reload_failed(&self) {
+        self.families.tls_reload_failures.inc();
+    }
+
     /// The broker is stopping.
     pub fn draining(&self) {
         self.families.draining.set(1);

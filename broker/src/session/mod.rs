@@ -19,6 +19,7 @@ use crate::ca::Ca;
 use crate::clock;
 use crate::config::Config;
 use crate::device::{Devices, Presence};
+use crate::keys::LoginKeys;
 use crate::metrics::{Leg, Metrics, Wait};
 use crate::pipe;
 use crate::problem::Problem;
@@ -63,6 +64,8 @@ pub struct SessionParts {
     pub metrics: Metrics,
     /// Signs each session's certificate.
     pub ca: Ca,
+    /// Private keys for devices that take no certificates.
+    pub keys: LoginKeys,
     /// The way to the devices.
     pub devices: Devices,
     /// Where actors are listed.

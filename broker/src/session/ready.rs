@@ -1,12 +1,12 @@
-//! What it takes to reach a session's shell: a stream to the device, a key, a certificate, and what
-//! to run there.
+//! What it takes to reach a session's shell: a stream to the device, proofs for it, and what to run
+//! there.
 
 use moorline_wire::link::Class;
 use moorline_wire::term::Size;
 use moorline_wire::{Code, DeviceId, SessionId};
 
 use super::SessionParts;
-use super::ssh::{Plain, Plan, Program};
+use super::ssh::{Plain, Plan, Program, Proof};
 use super::state::Shell;
 use crate::ca::IssueFor;
 use crate::device::Opened;
@@ -48,7 +48,7 @@ pub async fn ready(parts: &SessionParts, wish: &Wish, pinned: Vec<String>) -> Re
         Some(exec) => Program::Keeper { exec, or: Some(plain) },
         None => Program::Plain(plain),
     };
-    with_key(parts, wish, opened, pinned, program)
+    with_proofs(parts, wish, opened, pinned, program).await
 }
 
 /// For a session whose shell is with a keeper, or may be: of one that never was, nothing is left.
@@ -65,24 +65,31 @@ pub async fn ready_again(parts: &SessionParts, wish: &Wish, shell: Shell) -> Res
             Shell::Unknown | Shell::Plain => Problem::new(Code::GONE),
         });
     };
-    with_key(parts, wish, opened, device.host_keys, Program::Keeper { exec, or: None })
+    with_proofs(parts, wish, opened, device.host_keys, Program::Keeper { exec, or: None }).await
 }
 
-fn with_key(
+async fn with_proofs(
     parts: &SessionParts,
     wish: &Wish,
     opened: Opened,
     pinned: Vec<String>,
     program: Program,
 ) -> Result<Ready, Problem> {
-    let (key, certificate) = parts.ca.issue(&IssueFor {
-        session: &wish.session,
-        person: &wish.person,
-        login: &wish.login,
-        device_clock: opened.clock,
-        valid_for: parts.config.timing.certificate,
-    })?;
-    let plan = Plan { login: wish.login.clone(), key, certificate, pinned, program };
+    let ways = parts.keys.ways(&wish.device).await?;
+    let mut proofs = Vec::new();
+    if ways.certificate {
+        let (key, certificate) = parts.ca.issue(&IssueFor {
+            session: &wish.session,
+            person: &wish.person,
+            login: &wish.login,
+            device_clock: opened.clock,
+            valid_for: parts.config.timing.certificate,
+            heard: opened.heard,
+        })?;
+        proofs.push(Proof::Certificate(key.into(), Box::new(certificate)));
+    }
+    proofs.extend(ways.key.map(Proof::Key));
+    let plan = Plan { login: wish.login.clone(), proofs, pinned, program };
     Ok(Ready { opened, plan })
 }
 

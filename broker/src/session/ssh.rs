@@ -13,7 +13,7 @@ use moorline_wire::term::Size;
 use moorline_wire::term::frame::Step;
 use moorline_wire::{Code, Exit};
 use russh::client::{self, AuthResult, Handle};
-use russh::keys::{Certificate, PrivateKey, ssh_key};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, ssh_key};
 use russh::{Channel, ChannelMsg, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -44,14 +44,20 @@ const SIGNALS_MAX: usize = 16;
 pub struct Plan {
     /// The login on the device.
     pub login: String,
-    /// This session's own key.
-    pub key: PrivateKey,
-    /// The CA's word for it.
-    pub certificate: Certificate,
+    /// Who we are, in the order in which it is told.
+    pub proofs: Vec<Proof>,
     /// The device's pinned host keys, in OpenSSH form.
     pub pinned: Vec<String>,
     /// What is to run there.
     pub program: Program,
+}
+
+/// With what a device may let us in.
+pub enum Proof {
+    /// This session's own key, and the CA's word for it.
+    Certificate(Arc<PrivateKey>, Box<Certificate>),
+    /// A key that the device knows.
+    Key(Arc<PrivateKey>),
 }
 
 /// What is to run on the device.
@@ -281,18 +287,38 @@ where
         })?;
     tell.event(FromShell::Step(Step::HostKey));
 
-    let key = Arc::new(plan.key);
-    match handle.authenticate_openssh_cert(plan.login.as_str(), key, plan.certificate).await {
-        Ok(AuthResult::Success) => tell.event(FromShell::Step(Step::Login)),
-        Ok(AuthResult::Failure { .. }) => {
-            let text =
-                format!("The device refused the login {}. {}", plan.login, Code::DEVICE_REFUSED.remedy());
-            return Err(FromShell::Failed(Problem::new(Code::DEVICE_REFUSED).saying(text)));
-        }
-        Err(err) => return Err(tell.broken(Code::SSH_FAILED, err)),
+    if !let_in(&mut handle, &plan.login, plan.proofs)
+        .await
+        .map_err(|err| tell.broken(Code::SSH_FAILED, err))?
+    {
+        let text = format!("The device refused the login {}. {}", plan.login, Code::DEVICE_REFUSED.remedy());
+        return Err(FromShell::Failed(Problem::new(Code::DEVICE_REFUSED).saying(text)));
     }
+    tell.event(FromShell::Step(Step::Login));
 
     start(&mut handle, plan.program, tell).await.map(|running| (handle, running))
+}
+
+/// Tells the proofs, one after the other, until one of them is taken.
+async fn let_in(handle: &mut Handle<Client>, login: &str, proofs: Vec<Proof>) -> Result<bool, russh::Error> {
+    for proof in proofs {
+        let outcome = match proof {
+            Proof::Certificate(key, certificate) => {
+                handle.authenticate_openssh_cert(login, key, *certificate).await?
+            }
+            Proof::Key(key) => {
+                // An RSA key signs with SHA-2, of the kind that the device knows; the others have no choice.
+                let rsa = key.algorithm().is_rsa();
+                let hash = if rsa { handle.best_supported_rsa_hash().await? } else { None };
+                let hash = hash.flatten().or(rsa.then_some(HashAlg::Sha256));
+                handle.authenticate_publickey(login, PrivateKeyWithHashAlg::new(key, hash)).await?
+            }
+        };
+        if matches!(outcome, AuthResult::Success) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What runs on the device.

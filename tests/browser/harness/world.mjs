@@ -40,18 +40,21 @@ export class World {
    * @param browserRelay  put a relay between browser and broker (`world.relay`)
    * @param deviceRelays  put one between each device and the broker (`world.device(name).relay`)
    * @param people  outside demo mode, with an administrator `anna`; `world.ask` is asked as her
+   * @param secure  the broker speaks TLS, with a certificate that no browser knows (`world.certify` renews it)
    * @param faults  the broker can be made to fail (`world.panic`)
    * @param filter  of the logs of broker and agents
    */
-  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, people, broker = {}, faults = false, filter = 'info' } = {}) {
+  static async start({ devices = { device: 'embedded' }, browserRelay, deviceRelays, people, secure = false, broker = {}, faults = false, filter = 'info' } = {}) {
     const world = new World();
     world.faults = faults;
+    world.secure = secure;
     world.dir = mkdtempSync(join(TEMPORARY, 'moorline-browser-'));
     world.filter = filter;
     try {
       writeFileSync(world.path('install.key'), `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
       if (browserRelay) world.relay = await Relay.open();
-      await world.startBroker(people ? { ...world.initialized(), ...broker } : broker);
+      const tls = secure ? world.certify() : {};
+      await world.startBroker(people ? { ...world.initialized(), ...tls, ...broker } : { ...tls, ...broker });
       if (people) world.cookie = await world.accept(world.invitation, 'anna');
       for (const [name, kind] of Object.entries(devices)) await world.startDevice(name, kind, deviceRelays);
       return world;
@@ -73,7 +76,24 @@ export class World {
 
   /** The address of a page, as the browser reaches it. */
   url(path) {
-    return `http://127.0.0.1:${this.relay?.port ?? this.port}${path}`;
+    return `${this.origin(this.relay?.port)}${path}`;
+  }
+
+  /** The broker's own address, or that of a relay before it. */
+  origin(port = this.port) {
+    return `${this.secure ? 'https' : 'http'}://127.0.0.1:${port}`;
+  }
+
+  /** Writes a new certificate for the broker, which signs itself; gives the settings for it. */
+  certify() {
+    const [certificate, key] = [this.path('broker.pem'), this.path('broker.key')];
+    const config = this.path('certificate.cnf');
+    // An authority's own certificate would not be taken for a server's.
+    const extensions = 'basicConstraints=critical,CA:FALSE\nsubjectAltName=IP:127.0.0.1\n';
+    writeFileSync(config, `[req]\ndistinguished_name=name\nx509_extensions=extensions\n[name]\n[extensions]\n${extensions}`);
+    const made = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'];
+    output('openssl', ...made, '-config', config, '-subj', '/CN=broker', '-keyout', key, '-out', certificate);
+    return { 'tls.certificate_file': certificate, 'tls.key_file': key, 'tls.check': '200ms' };
   }
 
   device(name = 'device') {
@@ -119,7 +139,7 @@ export class World {
   async accept(secret, name) {
     const body = JSON.stringify({ secret, name, password: PASSWORD });
     const headers = { 'Content-Type': 'application/json' };
-    const url = `http://127.0.0.1:${this.port}/api/v1/invitation/accept`;
+    const url = `${this.origin()}/api/v1/invitation/accept`;
     const answer = await fetch(url, { method: 'POST', headers, body });
     if (!answer.ok) throw new Error(`the invitation: ${answer.status} ${await answer.text()}`);
     return answer.headers.get('set-cookie').split(';')[0];
@@ -131,7 +151,7 @@ export class World {
     this.broker = this.start('broker', binary('moorline-broker'), this.brokerArguments, { env });
     await eventually('the broker to answer', async () => {
       this.broker.assertAlive();
-      return (await fetch(`http://127.0.0.1:${this.port}/readyz`)).ok;
+      return (await fetch(`${this.origin()}/readyz`)).ok;
     });
   }
 
@@ -152,7 +172,8 @@ export class World {
       device.relay.target = this.port;
     }
     device.arguments = settings({
-      'broker.url': `ws://127.0.0.1:${device.relay?.port ?? this.port}`,
+      'broker.url': this.origin(device.relay?.port).replace(/^http/, 'ws'),
+      ...(this.secure && { 'broker.ca_file': this.path('broker.pem') }),
       'broker.proxy': 'none',
       'keeper.dir': this.keepers(name),
       name,
@@ -223,7 +244,7 @@ export class World {
 
   /** A call of the API; gives the JSON of the answer, and fails when it is a refusal. */
   async ask(method, path, body) {
-    const answer = await fetch(`http://127.0.0.1:${this.port}/api/v1/${path}`, {
+    const answer = await fetch(`${this.origin()}/api/v1/${path}`, {
       method,
       headers: { ...(this.cookie && { Cookie: this.cookie }), ...(body && { 'Content-Type': 'application/json' }) },
       ...(body && { body: JSON.stringify(body) }),

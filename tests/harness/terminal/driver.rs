@@ -13,14 +13,15 @@ use moorline_wire::term::viewer::{Viewer, ViewerOutput};
 use moorline_wire::term::{SUBPROTOCOL, Size, ViewerFrame, close_number};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::{Command, Seen};
 use crate::broker::Broker;
 use crate::raw::upgrade_request;
+use crate::secure::Secure;
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// See the module.
 pub(super) struct Driver {
@@ -37,6 +38,7 @@ pub(super) struct Driver {
     orders: mpsc::UnboundedReceiver<Command>,
     /// For another ticket, when neither the first nor a resume token is of use any more.
     tickets: reqwest::RequestBuilder,
+    secure: Option<Secure>,
     reading: bool,
 }
 
@@ -74,6 +76,7 @@ impl Driver {
             tickets: broker
                 .request(reqwest::Method::POST, &format!("/api/v1/sessions/{session}/tickets"))
                 .json(&serde_json::json!({})),
+            secure: broker.secure.clone(),
             reading: true,
         }
     }
@@ -114,7 +117,12 @@ impl Driver {
         if let Some(cookie) = &self.cookie {
             request.headers_mut().insert("cookie", cookie.parse()?);
         }
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        let mut connector = Connector::Plain;
+        if let Some(secure) = &self.secure {
+            *request.uri_mut() = format!("wss://{}{path}", self.host).parse()?;
+            connector = Connector::Rustls(secure.config.clone());
+        }
+        let (socket, _) = client_async_tls_with_config(request, stream, None, Some(connector)).await?;
         Ok(socket)
     }
 

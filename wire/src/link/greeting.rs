@@ -35,6 +35,13 @@ const REFUSED: u8 = 0x04;
 const SIGNED: &str = "moorline.link.v1 hello";
 const ENROLLING: &str = "moorline.link.v1 enroll device";
 const ENROLLED: &str = "moorline.link.v1 enroll broker";
+const HANDOVER: &str = "moorline.link.v1 handover of the CA";
+
+/// How an agent says in its greeting which handover it has heard last: this and its generation.
+pub const HEARD: &str = "ca:";
+
+/// No handover names more CAs.
+pub const CAS_MAX: usize = 4;
 const NEXT_KEY: &str = "moorline.link.v1 next key";
 
 /// What the broker asks. All binary fields of the greeting are base64 (RFC 4648 section 4).
@@ -141,6 +148,9 @@ pub struct Welcome {
     /// part of it, unless somebody waits for it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub spread_ms: u32,
+    /// While the broker's CA is being replaced, and afterwards: what to trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Handover>,
     /// The device is known and gets no sessions until somebody approves it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pending: bool,
@@ -155,6 +165,18 @@ pub struct Welcome {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// Which CAs a device is to trust from now on, said by one that it trusts already: so a broker's CA is replaced
+/// without enrolling anybody again. First both are trusted, then the new one alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// Later ones are larger; what a device has heard before is not heard again.
+    pub generation: u64,
+    /// Every CA that is trusted from now on, in OpenSSH form.
+    pub cas: Vec<String>,
+    /// Ed25519 by a CA that was trusted before, over [`Handover::signed_bytes`], in base64.
+    pub signature: String,
 }
 
 /// The device is not let in.
@@ -279,6 +301,16 @@ impl Welcome {
     pub fn enroll_bytes(hello: &Hello, ca: &str) -> Vec<u8> {
         let mut proof = Proof::of(ENROLLED);
         proof.text(&hello.nonce).text(ca);
+        proof.bytes
+    }
+}
+
+impl Handover {
+    /// What the signature covers: a domain string, the generation, every CA.
+    pub fn signed_bytes(generation: u64, cas: &[String]) -> Vec<u8> {
+        let mut proof = Proof::of(HANDOVER);
+        proof.bytes.put_u64(generation);
+        proof.list(cas);
         proof.bytes
     }
 }

@@ -8,6 +8,16 @@ fn with_word(word: &str) -> usize {
 }
 
 fn zombies_of_ours() -> usize {
+    ours().filter(|state| state == "Z").count()
+}
+
+/// How many processes we have started that are not reaped.
+pub(super) fn children() -> usize {
+    ours().count()
+}
+
+/// The states of our children.
+fn ours() -> impl Iterator<Item = String> {
     let own = std::process::id().to_string();
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let stats = numbers.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
@@ -16,7 +26,7 @@ fn zombies_of_ours() -> usize {
         let mut fields = rest.split_ascii_whitespace().map(str::to_owned);
         Some((fields.next()?, fields.next()?))
     });
-    fields.filter(|(state, parent)| state == "Z" && *parent == own).count()
+    fields.filter(move |(_, parent)| *parent == own).map(|(state, _)| state)
 }
 
 /// How many pseudo-terminals this process holds.

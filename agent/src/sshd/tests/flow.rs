@@ -54,7 +54,8 @@ async fn a_program_that_ends_without_reading_its_input_ends_the_session() {
     assert_eq!((text(&out.stdout).as_str(), out.status.code()), ("in\n", Some(4)));
 }
 
-struct Trusting;
+/// Takes any server for the device.
+pub(super) struct Trusting;
 
 impl Handler for Trusting {
     type Error = russh::Error;

@@ -71,7 +71,7 @@ impl Stage {
         for key in ["ca", "id"] {
             stage.keygen(&["-q", "-t", "ed25519", "-N", "", "-f", key]).await;
         }
-        ca.set(&stage.public("ca"));
+        ca.set(&[stage.public("ca")]);
         stage.certify("id", &[]).await;
         stage
     }

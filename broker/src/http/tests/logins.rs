@@ -147,6 +147,32 @@ async fn over_https_the_cookie_is_for_this_host_alone_and_no_other_is_taken() {
 }
 
 #[actix_web::test]
+async fn browsers_are_held_to_https_where_a_listed_proxy_says_that_they_came_by_it() {
+    let https = ("host", "moorline.example.org");
+    for (proxies, said, held) in [
+        (&["127.0.0.1"][..], "https", true),
+        (&["127.0.0.1"], "http, https", true),
+        // Whoever stands before the proxy can have written the first.
+        (&["127.0.0.1"], "https, http", false),
+        (&[], "https", false),
+    ] {
+        let (broker, _) = fresh(|config| {
+            config.http.origins =
+                vec!["https://moorline.example.org".into(), "http://plain.example.org".into()];
+            config.http.trusted_proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
+        })
+        .await;
+        let answer = broker.send("GET", "/livez", &[https, ("x-forwarded-proto", said)], "").await;
+        assert_eq!(answer.headers.contains_key("strict-transport-security"), held, "{proxies:?} {said}");
+        for host in [&*broker.host(), "plain.example.org"] {
+            let answer =
+                broker.send("GET", "/livez", &[("host", host), ("x-forwarded-proto", said)], "").await;
+            assert!(!answer.headers.contains_key("strict-transport-security"), "{host}");
+        }
+    }
+}
+
+#[actix_web::test]
 async fn passwords_are_not_taken_where_everybody_on_the_way_could_read_them() {
     let open = |config: &mut Config| config.http.hosts = vec!["moorline.lan:8080".into()];
     let (broker, secret) = fresh(open).await;

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Random bytes on every parser of wire, SECONDS_EACH for each. With a nightly compiler by cargo-fuzz, which looks for bytes that
+# reach new code; without, by the seeded tests that `make test` runs for some seconds.
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+need_builders
+seconds="${SECONDS_EACH:-60}"
+bodies=(link_frame link_greeting link_machine term_viewer term_host keep_stream keep_pieces words)
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    say "no nightly compiler is here (rustup toolchain install nightly): the seeded tests, $seconds s each"
+    TESTS_FUZZ_SECONDS="$seconds" exec cargo test -p moorline-wire --release --test parsers -- --nocapture --test-threads=2
+fi
+folder="$PWD/target/fuzz" tools="$PWD/target/tools/cargo-fuzz"
+if [ ! -x "$tools/bin/cargo-fuzz" ]; then
+    say "building cargo-fuzz"
+    cargo install --quiet --locked --root "$tools" cargo-fuzz
+fi
+export PATH="$tools/bin:$PATH"
+say "the seeds"
+TESTS_FUZZ_SEEDS="$folder/seeds" TESTS_FUZZ_SECONDS=1 cargo test --quiet -p moorline-wire --test parsers >/dev/null
+for body in "${bodies[@]}"; do
+    say "$body, $seconds s"
+    mkdir -p "$folder/corpus/$body"
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir "$folder/build" "$body" "$folder/corpus/$body" "$folder/seeds/$body" -- \
+        -max_total_time="$seconds" -max_len=65536 -artifact_prefix="$folder/found-$body-" -print_final_stats=1
+done
