@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::device::{DeviceParts, Devices};
 use crate::http::{self, Health, Seats};
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::keys::LoginKeys;
 use crate::metrics::{Metrics, Wait};
 use crate::problem::Problem;
@@ -62,6 +62,7 @@ impl App {
     /// Starts every part; the listen address is taken first, since that fails most often.
     pub async fn start(config: Arc<Config>) -> Result<Self, Problem> {
         let listener = http::listen(&config)?;
+        identity::check_provider(&config.oidc)?;
         let folder = take_folder(&config.data_dir)?;
         let metrics = Metrics::new();
         let tls = Tls::load(&config.tls, &metrics)?;

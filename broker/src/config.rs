@@ -199,9 +199,49 @@ settings! {
         /// How often it is looked whether what somebody does is still allowed: a login that ended, a grant that
         /// was taken back. What is changed here takes effect at once; what runs out, within this time.
         check: Duration = "15s";
+        /// Whether a password needs the code of an authenticator (TOTP) beside it. "optional": whoever has set one up
+        /// is asked for it. "required": whoever has none can do nothing but set one up. What the login provider asks is
+        /// its own business.
+        totp: Totp = "optional";
         /// Takes passwords over plain HTTP from other machines, too: everybody on the way can read them.
         allow_http: bool = "false";
     }
+}
+
+settings! {
+    /// Logging in by an OpenID Connect provider, beside passwords.
+    Oidc in "oidc." {
+        /// The provider's issuer, e.g. "https://id.example.org/realms/main"; empty: there is none. Its client is told
+        /// to send browsers back to https://MOORLINE/api/v1/login/oidc/callback.
+        issuer: String = "";
+        /// What the provider calls this broker.
+        client_id: String = "";
+        /// A file with the client's secret on one line; empty: the client is a public one.
+        client_secret_file: Option<PathBuf> = "";
+        /// What is asked for besides "openid".
+        scopes: Vec<String> = "profile,email";
+        /// Makes an account for whoever the provider lets in. Otherwise only those log in by it who have linked their
+        /// account on the account page.
+        create: bool = "false";
+        /// The claim that such an account is named after; names are never given twice.
+        name_claim: String = "preferred_username";
+        /// The claim with the groups of such an account; empty: it gets none.
+        groups_claim: String = "";
+        /// The roles of such an account by its groups, e.g. ["ops=operator", "it=admin", "*=watcher"]: taken from the
+        /// provider anew at each login.
+        roles: Vec<String> = "";
+        /// What the button on the login page says.
+        label: String = "Log in by your organisation";
+    }
+}
+
+/// Whether everybody with a password needs a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Totp {
+    /// Everybody decides for themselves.
+    Optional,
+    /// Everybody needs one.
+    Required,
 }
 
 settings! {
@@ -268,6 +308,8 @@ settings! {
         store: Duration = "5s";
         /// How long a password may wait for its turn to be hashed.
         password: Duration = "5s";
+        /// How long the login provider may take for one answer.
+        provider: Duration = "10s";
         /// How long a killed session's programs have between SIGHUP and SIGKILL.
         kill_grace: Duration = "5s";
         /// How long a session's certificate is valid.
@@ -406,6 +448,7 @@ settings! {
     enroll: Enroll;
     ssh: Ssh;
     login: Login;
+    oidc: Oidc;
     timing: Timing;
     limits: Limits;
     keeper: Keeper;

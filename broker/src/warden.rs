@@ -196,6 +196,11 @@ impl Warden {
         Ok(Standing { drives: view.has(Right::Drive, &facts), kills: view.has(Right::Kill, &facts) })
     }
 
+    /// Whether what somebody came with is still an administrator's. LOGIN_EXPIRED: it is nobody's any more.
+    pub async fn administers(&self, pass: &Pass) -> Result<bool, Problem> {
+        Ok(self.identity.still(pass, Use::Looks).await?.subject.administers())
+    }
+
     async fn facts(&self, id: &SessionId) -> Result<Facts, Problem> {
         if let Some(view) = self.sessions.view(id).await {
             return Ok((&view).into());

@@ -1,6 +1,7 @@
 // Outside demo mode: how one gets in, and what is there for whom.
 
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
 import { PASSWORD, packages, scene } from './harness.mjs';
@@ -166,4 +167,65 @@ test('a device that waits is approved, renamed, tagged and revoked on the page',
   await tab.page.getByRole('button', { name: 'Forget it' }).click();
   await tab.until(() => !window.__test.words().includes('roof-1'));
   await agent.stop();
+});
+
+/** What an authenticator shows so many steps from now (RFC 6238). */
+function codeOf(secret, steps = 0) {
+  const bits = [...secret].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const tag = createHmac('sha1', key).update(counter).digest();
+  const number = tag.readUInt32BE(tag[19] & 0xf) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, '0');
+}
+
+test('a second factor is set up with a picture, asked for at the next login, and reset by an administrator', async (stage) => {
+  const made = await stage.world.ask('POST', 'people', { name: 'tom', roles: ['operator'] });
+  await stage.world.accept(made.invitation);
+  const tab = await (await window(stage)).open('/account');
+  await logIn(tab, 'tom');
+  await tab.says(/Set up a second factor/);
+  const field = (name) => tab.page.getByLabel(name, { exact: true });
+  const press = (name) => tab.page.getByRole('button', { name, exact: true }).click();
+  await field('Your password').fill('not the password');
+  await press('Set up');
+  await tab.says(/The password is not right/);
+  await field('Your password').fill(PASSWORD);
+  await press('Set up');
+  await tab.says(/Scan the picture/);
+  const secret = /\b[A-Z2-7]{32}\b/.exec(await tab.words())[0];
+  const picture = tab.page.getByRole('img', { name: /secret for your authenticator/ });
+  assert.ok(await picture.evaluate((image) => image.complete && image.naturalWidth > 0), 'there is no picture');
+  await clean(tab, 'the picture');
+  await field('The code that it shows now').fill('000000');
+  await press('Confirm');
+  await tab.says(/The code is not right/);
+  await field('The code that it shows now').fill(codeOf(secret, -1));
+  await press('Confirm');
+  await tab.says(/Recovery codes/);
+  const recovery = (await tab.words()).match(/\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b/g);
+  assert.equal(recovery.length, 10);
+  await clean(tab, 'the recovery codes');
+  await press('I have it');
+  await tab.says(/10 of your\s+recovery codes are left/);
+  await tab.page.getByRole('button', { name: 'Log out tom' }).click();
+  for (const code of [codeOf(secret), recovery[3]]) {
+    await logIn(tab, 'tom');
+    await tab.says(/This account needs a code as well/);
+    await clean(tab, 'the second step');
+    await field('Code').fill(code);
+    await press('Log in');
+    await tab.says(/Turn the second factor off/);
+    await tab.page.getByRole('button', { name: 'Log out tom' }).click();
+  }
+  const root = await (await window(stage)).open('/people');
+  await logIn(root, 'anna');
+  await root.says(/password, second factor/);
+  await root.page.getByRole('button', { name: 'Reset second factor' }).click();
+  await root.says(/Be sure that it is tom/);
+  await root.page.getByRole('button', { name: 'Reset', exact: true }).click();
+  await root.until(() => !window.__test.words().includes('second factor'), null);
+  await logIn(tab, 'tom');
+  await tab.says(/Set up a second factor/);
 });

@@ -10,6 +10,7 @@ mod link;
 mod observe;
 mod operate;
 mod people;
+mod provider;
 mod refusals;
 mod requests;
 mod secure;

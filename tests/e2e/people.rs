@@ -36,7 +36,7 @@ pub fn secret(told: &str) -> Result<String> {
 }
 
 /// The cookie that an answer sets.
-fn cookie(answer: &Answer) -> Result<String> {
+pub fn cookie_of(answer: &Answer) -> Result<String> {
     let header = answer.is(200)?.headers.get("set-cookie").context("no cookie")?.to_str()?;
     Ok(header.split(';').next().unwrap_or_default().to_owned())
 }
@@ -49,14 +49,14 @@ pub async fn accept(broker: &mut Broker, secret: &str, name: Option<&str>) -> Re
     let body = json!({ "secret": secret, "name": name, "password": PASSWORD });
     let accepted = broker
         .as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/invitation/accept", body).await);
-    cookie(&accepted.await?)
+    cookie_of(&accepted.await?)
 }
 
 /// Logs in; gives the cookie.
 async fn log_in(broker: &mut Broker, name: &str) -> Result<String> {
     let body = json!({ "name": name, "password": PASSWORD });
     let done = broker.as_whom(NOBODY, async |broker| ask(broker, Method::POST, "/api/v1/login", body).await);
-    cookie(&done.await?)
+    cookie_of(&done.await?)
 }
 
 /// An attached terminal of a session.

@@ -85,6 +85,12 @@ pub fn free_port() -> u16 {
     }
 }
 
+/// Clients of HTTP want to know which cryptography is used, also where they use none.
+pub fn install_cryptography() {
+    // That it was chosen before is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Where the programs are: `TESTS_BINARIES`, or the release folder beside the tests' own.
 pub fn binary(name: &str) -> PathBuf {
     let folder = match std::env::var_os("TESTS_BINARIES") {
@@ -184,6 +190,7 @@ impl Broker {
         let environment: Vec<_> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let process = Self::run(stage, &arguments, &environment)?;
+        install_cryptography();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -28,6 +28,7 @@ pub mod impostor;
 pub mod inspect;
 pub mod manager;
 pub mod process;
+pub mod provider;
 pub mod raw;
 pub mod relay;
 pub mod secure;

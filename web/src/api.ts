@@ -7,6 +7,11 @@ export interface Me {
   /** `demo`: everybody who reaches the broker is this person. */
   mode: "demo" | "login" | "token";
   roles: Role[];
+  /** `missing`: the broker requires one, and takes nothing else before it is set up. */
+  second_factor: "on" | "off" | "missing";
+  /** So many are left. */
+  recovery_codes: number;
+  ways: Way[];
   version: string;
 }
 
@@ -133,6 +138,8 @@ export class Refusal extends Error {
   }
 }
 
+/** How somebody can log in; `totp`: a code beside the password. */
+export type Way = "password" | "totp" | "provider";
 export type Role = "admin" | "operator" | "watcher";
 export type Act = "shell" | "exec" | "files" | "forward" | "watch" | "kill" | "manage";
 
@@ -142,6 +149,7 @@ export interface Account {
   roles: Role[];
   groups: string[];
   state: "active" | "disabled";
+  ways: Way[];
   created: string;
 }
 
@@ -164,6 +172,7 @@ export interface Login {
   seen: string;
   address: string;
   agent: string;
+  way: "password" | "provider";
 }
 
 export interface Token {
@@ -200,16 +209,27 @@ const ANSWER_WITHIN_MS = 10_000;
 
 export const api = {
   me: () => ask<Me>("GET", "me"),
-  logIn: (name: string, password: string) =>
-    ask<{ person: string }>("POST", "login", { name, password }),
+  /** How one can log in; `provider`: what its button says. */
+  ways: () => ask<{ provider: string | null }>("GET", "login"),
+  logIn: (name: string, password: string, code?: string) =>
+    ask<{ person: string }>("POST", "login", { name, password, code }),
   logOut: () => ask<{ done: boolean }>("POST", "logout"),
   invitation: (secret: string) => ask<{ person: string | null }>("POST", "invitation", { secret }),
-  accept: (secret: string, name: string | undefined, password: string) =>
-    ask<{ person: string }>("POST", "invitation/accept", { secret, name, password }),
+  accept: (secret: string, name: string | undefined, password: string, code?: string) =>
+    ask<{ person: string }>("POST", "invitation/accept", { secret, name, password, code }),
   logins: () => ask<{ logins: Login[] }>("GET", "me/logins").then((answer) => answer.logins),
   endLogin: (id: string) => ask<{ done: boolean }>("DELETE", `me/logins/${id}`),
   changePassword: (old: string, fresh: string) =>
     ask<{ person: string }>("POST", "me/password", { old, new: fresh }),
+  /** What an authenticator is told: typed, as an address, as a picture (SVG). */
+  beginTotp: (password: string) =>
+    ask<{ secret: string; uri: string; qr: string }>("POST", "me/totp", { password }),
+  confirmTotp: (code: string) =>
+    ask<{ recovery_codes: string[] }>("POST", "me/totp/confirm", { code }),
+  endTotp: (password: string, code: string) =>
+    ask<{ done: boolean }>("POST", "me/totp/off", { password, code }),
+  linkProvider: (password: string) => ask<{ location: string }>("POST", "me/oidc", { password }),
+  unlinkProvider: () => ask<{ done: boolean }>("DELETE", "me/oidc"),
   tokens: () => ask<{ tokens: Token[] }>("GET", "tokens").then((answer) => answer.tokens),
   addToken: (token: Pick<Token, "label" | "scopes" | "expires">) =>
     ask<Token & { secret: string }>("POST", "tokens", token),
@@ -223,6 +243,7 @@ export const api = {
     ask<{ invitation: string }>("POST", `people/${id}/invitations`, {}).then(
       (answer) => answer.invitation,
     ),
+  resetTotp: (id: string) => ask<{ done: boolean }>("DELETE", `people/${id}/totp`),
   removePerson: (id: string) => ask<{ done: boolean }>("DELETE", `people/${id}`),
   grants: () => ask<{ grants: Grant[] }>("GET", "grants").then((answer) => answer.grants),
   addGrant: (grant: Pick<Grant, "who" | "acts" | "devices" | "logins">) =>

@@ -8,9 +8,10 @@ import { InstallKeysPage } from "./pages/install-keys";
 import { LoginPage } from "./pages/login";
 import { NowherePage } from "./pages/nowhere";
 import { PeoplePage } from "./pages/people";
+import { SecondFactorPage } from "./pages/second-factor";
 import { TerminalPage } from "./pages/terminal";
 import { WelcomePage } from "./pages/welcome";
-import { mustLogIn } from "./state/account";
+import { me, mustLogIn } from "./state/account";
 import { route, toldInAddress, visit } from "./state/router";
 
 const sessionsPage = () => import("./pages/sessions").then((loaded) => loaded.SessionsPage);
@@ -23,6 +24,7 @@ export function App() {
   const at = route.value;
   if (at.page === "welcome") return <WelcomePage key={visit.value} />;
   if (mustLogIn.value !== null) return <LoginPage why={mustLogIn.value} />;
+  if (me.value?.second_factor === "missing") return <SecondFactorPage />;
   switch (at.page) {
     case "home":
       return <HomePage key={visit.value} />;

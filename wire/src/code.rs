@@ -67,7 +67,14 @@ codes! {
     BAD_REQUEST = 4414, "bad_request", 400, "The request is not well formed.", "See /api/v1/openapi.json for what is expected.";
     MEDIA_TYPE = 4415, "media_type", 415, "The body of the request is not JSON.", "Send it with Content-Type: application/json.";
     LOGIN_REFUSED = 4416, "login_refused", 401, "The name or the password is not right.", "Check both and try again; after some failures there is a wait.";
+    SECOND_FACTOR = 4417, "second_factor", 401, "This account needs a code as well.", "Type the six digits that your authenticator shows, or one of your recovery codes.";
+    CODE_REFUSED = 4418, "code_refused", 401, "The code is not right, or was used before.", "Type the next one that your authenticator shows; after some failures there is a wait.";
+    SECOND_FACTOR_MISSING = 4419, "second_factor_missing", 403, "This broker wants a second factor, and you have none yet.", "Set one up on your account page.";
+    NOT_LINKED = 4420, "not_linked", 403, "Nobody here belongs to that account of the login provider.", "Log in with your password and link it on your account page, or ask an administrator.";
     HOST = 4421, "host", 421, "The request names a host that is not this broker.", "Use the broker's own address, or add the name to http.hosts.";
+    PROVIDER_FAILED = 4422, "provider_failed", 502, "The login provider did not answer as it should.", "Try again; if it comes back, ask an administrator to look at the broker's log.";
+    PROVIDER_REFUSED = 4423, "provider_refused", 401, "The login provider did not let you in, or what it said cannot be trusted.", "Begin again on the login page; if it comes back, ask an administrator to look at the broker's log.";
+    LOGIN_LOST = 4424, "login_lost", 400, "That login was not begun in this browser, or took too long.", "Begin again on the login page.";
     LIMIT = 4429, "limit", 429, "A limit is reached.", "End something that is no longer needed, or try again later.";
     EXITED = 4430, "exited", 200, "The shell exited.", "Open a new session.";
     KILLED = 4440, "killed", 410, "The session was ended by an administrator.", "Open a new session.";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Loaded, Timing};
+use crate::identity::role_line;
 
 /// Refuses settings that contradict each other; the text names each key, its value and where it
 /// comes from.
@@ -16,6 +17,7 @@ pub(super) fn relations(loaded: &Loaded) -> Result<(), String> {
     }
     sessions(loaded)?;
     logins(loaded)?;
+    provider(loaded)?;
     bounds(loaded)
 }
 
@@ -83,6 +85,27 @@ fn tls(loaded: &Loaded) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(format!("{} needs {}, too.", loaded.told(there), loaded.told(missing)))
+}
+
+/// A login provider is asked over https, or on the broker's own machine, and roles are given by lines that can be read.
+fn provider(loaded: &Loaded) -> Result<(), String> {
+    let oidc = &loaded.config.oidc;
+    if let Some(line) = oidc.roles.iter().find(|line| role_line(line).is_none()) {
+        let roles = loaded.told("oidc.roles");
+        return Err(format!("{roles} has {line:?}, but GROUP=ROLE is expected, like \"ops=operator\"."));
+    }
+    if oidc.issuer.is_empty() {
+        return Ok(());
+    }
+    let host = oidc.issuer.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+    let is_own = host.is_some_and(|host| host == "localhost" || host.starts_with("127."));
+    if !(oidc.issuer.starts_with("https://") || is_own) {
+        return Err(format!("{} must be an address of https://.", loaded.told("oidc.issuer")));
+    }
+    if oidc.client_id.is_empty() {
+        return Err(format!("{} needs oidc.client_id.", loaded.told("oidc.issuer")));
+    }
+    Ok(())
 }
 
 /// Each pair: the first must be less than the second.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::identity::Secret;
 
 use super::network::Network;
-use super::{EnrollMode, LogFormat, LoginWith, Overflow, TlsVersion};
+use super::{EnrollMode, LogFormat, LoginWith, Overflow, TlsVersion, Totp};
 
 /// A value as a layer gave it.
 #[derive(Debug, Clone)]
@@ -234,6 +234,7 @@ macro_rules! words {
 words!(EnrollMode { "automatic" => Automatic, "closed" => Closed });
 words!(TlsVersion { "1.2" => Tls12, "1.3" => Tls13 });
 words!(LoginWith { "certificate" => Certificate, "certificate_then_key" => CertificateThenKey, "key" => Key });
+words!(Totp { "optional" => Optional, "required" => Required });
 words!(Overflow { "continue" => Continue, "hold" => Hold });
 words!(LogFormat { "auto" => Auto, "pretty" => Pretty, "json" => Json });
 

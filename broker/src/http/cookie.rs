@@ -2,7 +2,9 @@
 //!
 //! Over https the cookie is `__Host-moorline`: only over https, for this host alone, for no script, for no
 //! request that another site began. Over plain http, which is for the broker's own machine, it is `moorline`
-//! without `Secure`. It is never taken where https is spoken: whoever sits on the way could have planted it.
+//! without `Secure`. A login that was begun at a provider has a second cookie for its ten minutes, which the
+//! provider's page may make the browser send (`SameSite=Lax`). Neither is ever taken in the plain
+//! form where https is spoken: whoever sits on the way could have planted it.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::{Cookie, SameSite};
@@ -19,6 +21,8 @@ use crate::token::Token;
 
 const OVER_HTTPS: &str = "__Host-moorline";
 const OVER_HTTP: &str = "moorline";
+const FLOW_OVER_HTTPS: &str = "__Host-moorline-oidc";
+const FLOW_OVER_HTTP: &str = "moorline-oidc";
 
 /// How the browser reaches us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,15 @@ impl Way {
 
     fn cookie(self) -> &'static str {
         if self == Self::Https { OVER_HTTPS } else { OVER_HTTP }
+    }
+
+    fn flow_cookie(self) -> &'static str {
+        if self == Self::Https { FLOW_OVER_HTTPS } else { FLOW_OVER_HTTP }
+    }
+
+    /// What our addresses begin with.
+    pub(super) fn scheme(self) -> &'static str {
+        if self == Self::Https { "https" } else { "http" }
     }
 }
 
@@ -85,16 +98,35 @@ pub(super) fn shown_by(req: &ServiceRequest) -> Option<Zeroizing<String>> {
 /// The cookie of a new login.
 pub(super) fn of_login(way: Way, secret: &Token, lasts: std::time::Duration) -> Cookie<'static> {
     let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
-    made(way, secret.reveal().to_owned(), seconds)
+    made(way, way.cookie(), secret.reveal().to_owned(), seconds)
+}
+
+/// The cookie of a login that was begun at the provider.
+pub(super) fn of_flow(req: &HttpRequest, value: String, lasts: std::time::Duration) -> Cookie<'static> {
+    let (way, seconds) = (Way::of(req), i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+    let mut cookie = made(way, way.flow_cookie(), value, seconds);
+    // The browser comes back from another site.
+    cookie.set_same_site(SameSite::Lax);
+    cookie
+}
+
+/// What the browser got when it began.
+pub(super) fn flow_shown(req: &HttpRequest) -> Option<String> {
+    req.cookie(Way::of(req).flow_cookie()).map(|cookie| cookie.value().to_owned())
+}
+
+/// A cookie that removes that.
+pub(super) fn no_flow(req: &HttpRequest) -> Cookie<'static> {
+    of_flow(req, String::new(), std::time::Duration::ZERO)
 }
 
 /// A cookie that removes itself.
 pub(super) fn none(way: Way) -> Cookie<'static> {
-    made(way, String::new(), 0)
+    made(way, way.cookie(), String::new(), 0)
 }
 
-fn made(way: Way, value: String, seconds: i64) -> Cookie<'static> {
-    Cookie::build(way.cookie(), value)
+fn made(way: Way, name: &'static str, value: String, seconds: i64) -> Cookie<'static> {
+    Cookie::build(name, value)
         .path("/")
         .http_only(true)
         .secure(way == Way::Https)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Data};
+use futures_util::future::LocalBoxFuture;
 use futures_util::{Stream, stream};
 use moorline_wire::Code;
 use serde::Serialize;
@@ -20,12 +21,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::actors::{Actor, KindTotal, now, totals};
 use super::answer::ErrorBody;
+use super::route::Person;
 use super::{Health, Parts};
 use crate::actor::Registry;
 use crate::clock;
+use crate::identity::Pass;
 use crate::metrics::{Counted, Metrics};
 use crate::news::Change;
 use crate::problem::Problem;
+use crate::warden::Warden;
 
 /// More than a person sees; a storm is told by counters.
 const CHANGES_A_SECOND: usize = 200;
@@ -37,8 +41,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// gone is noticed.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
 
-/// How long one connection lasts. Whoever comes again, as a browser does by itself, is asked again who they are:
-/// a login that has ended hears no more than this.
+/// How long one connection lasts. Whoever comes again, as a browser does by itself, begins with whole lists.
 const LASTS: Duration = Duration::from_secs(300);
 
 /// The places of those who may listen at once. Cheap to clone.
@@ -64,15 +67,32 @@ impl Seats {
 /// `actor`, `session`, `device` (one change each), `overflow` (ask for the lists again).
 #[utoipa::path(get, path = "/api/v1/events",
     responses((status = 200, body = String, content_type = "text/event-stream"), (status = 429, body = ErrorBody)))]
-pub(super) async fn listen(parts: Data<Parts>) -> Result<HttpResponse, Problem> {
+pub(super) async fn listen(parts: Data<Parts>, person: Person) -> Result<HttpResponse, Problem> {
     let Parts { registry, metrics, health, .. } = parts.get_ref().clone();
-    let feed = Feed::new(Sources { registry, metrics, health }, parts.seats.take()?);
+    let seat = parts.seats.take()?;
+    let may_not = may_not_listen(parts.warden.clone(), person.caller.pass);
+    let feed = Feed::new(Sources { registry, metrics, health }, seat, Box::pin(may_not));
     Ok(HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // For proxies that collect answers before they pass them on.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(feed.into_stream()))
+}
+
+/// Waits until they may not listen any more: their login is over, or they administer no longer. What is changed
+/// here is noticed at once, what runs out by itself within `login.check`.
+async fn may_not_listen(warden: Warden, pass: Pass) {
+    let mut changes = warden.changes();
+    loop {
+        warden.time_to_look(&mut changes).await;
+        match warden.administers(&pass).await {
+            Ok(true) => {}
+            // A broker that cannot look takes nothing away from anybody.
+            Err(problem) if problem.code.http_status() >= 500 => {}
+            Ok(false) | Err(_) => return,
+        }
+    }
 }
 
 /// Where everything that is told comes from.
@@ -90,6 +110,8 @@ struct Feed {
     look_at: Instant,
     beat_at: Instant,
     ends_at: Instant,
+    /// Is ready when who listens may not any more.
+    may_not: LocalBoxFuture<'static, ()>,
     /// Changes that may still be told before the next look.
     left: usize,
     /// Something was not told.
@@ -110,7 +132,7 @@ struct Counters {
 type Counts = Vec<(&'static str, i64)>;
 
 impl Feed {
-    fn new(sources: Sources, seat: OwnedSemaphorePermit) -> Self {
+    fn new(sources: Sources, seat: OwnedSemaphorePermit, may_not: LocalBoxFuture<'static, ()>) -> Self {
         let now = clock::now();
         Self {
             news: sources.registry.news().listen(),
@@ -119,6 +141,7 @@ impl Feed {
             look_at: now,
             beat_at: now + BEAT_EVERY,
             ends_at: now + LASTS,
+            may_not,
             left: CHANGES_A_SECOND,
             missed: false,
             _seat: seat,
@@ -134,13 +157,14 @@ impl Feed {
         })
     }
 
-    /// The next piece to send; `None`: the broker goes.
+    /// The next piece to send; `None`: the broker goes, or whoever listens may not any more.
     async fn next(&mut self) -> Option<String> {
         loop {
             let mut text = String::new();
             tokio::select! {
                 biased;
                 () = self.sources.health.drained() => return None,
+                () = &mut self.may_not => return None,
                 () = clock::until(self.ends_at) => return None,
                 () = clock::until(self.look_at) => self.look(&mut text),
                 change = self.news.recv(), if !self.missed => self.heard(change, &mut text),
@@ -243,7 +267,8 @@ mod tests {
         let (metrics, health) = (Metrics::new(), Health::default());
         let registry = Registry::new(metrics.clone(), Duration::from_secs(60));
         let sources = Sources { registry: registry.clone(), metrics, health: health.clone() };
-        (Feed::new(sources, Seats::new(1).take().unwrap()), registry, health)
+        let for_ever = Box::pin(std::future::pending());
+        (Feed::new(sources, Seats::new(1).take().unwrap(), for_ever), registry, health)
     }
 
     fn session(n: usize) -> moorline_wire::SessionId {
@@ -269,6 +294,15 @@ mod tests {
         registry.news().session(&session(1), SessionState::Adrift);
         let text = feed.next().await.unwrap();
         assert!(text.starts_with("event: session\n") && text.contains("adrift"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_may_not_listen_any_more_is_told_nothing_more() {
+        let (mut feed, registry, _) = feed();
+        names(&mut feed).await;
+        feed.may_not = Box::pin(std::future::ready(()));
+        registry.news().session(&session(1), SessionState::Live);
+        assert_eq!(feed.next().await, None);
     }
 
     #[tokio::test(start_paused = true)]

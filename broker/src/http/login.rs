@@ -24,6 +24,9 @@ pub(super) struct Credentials {
     name: String,
     #[schema(value_type = String)]
     password: Secret,
+    /// Of the authenticator, or a recovery code: needed when the answer without it is `second_factor`.
+    #[schema(value_type = Option<String>)]
+    code: Option<Secret>,
 }
 
 /// Who is in.
@@ -72,6 +75,9 @@ pub(super) struct Acceptance {
     name: Option<String>,
     #[schema(value_type = String)]
     password: Secret,
+    /// Of the authenticator, or a recovery code: needed when the answer without it is `second_factor`.
+    #[schema(value_type = Option<String>)]
+    code: Option<Secret>,
 }
 
 /// A new password for oneself.
@@ -95,6 +101,8 @@ pub(super) struct Login {
     address: String,
     /// What the browser calls itself.
     agent: String,
+    /// `password`, or `provider`.
+    way: &'static str,
 }
 
 /// One's own logins, the newest first.
@@ -112,9 +120,12 @@ pub(super) async fn log_in(
     Body(body): Body<Credentials>,
 ) -> Result<HttpResponse, Problem> {
     let way = cookie::require_private(&req, &parts)?;
-    let outcome = parts.identity.log_in(&body.name, body.password, &peer::from(&req, &parts)).await;
-    // Attempts that were not even looked at are counted, and not kept: they would push out everything else.
-    if outcome.as_ref().err().is_none_or(|problem| problem.code != Code::LIMIT) {
+    let from = peer::from(&req, &parts);
+    let outcome = parts.identity.log_in(&body.name, body.password, body.code.as_ref(), &from).await;
+    // Attempts that were not even looked at are counted, and not kept: they would push out everything else. A first
+    // step that was right is neither done nor refused.
+    let kept = |problem: &Problem| !matches!(problem.code, Code::LIMIT | Code::SECOND_FACTOR);
+    if outcome.as_ref().err().is_none_or(kept) {
         audit_as(&req, &body.name, "login", "", &outcome);
     }
     welcome(&req, &parts, way, outcome?).await
@@ -173,9 +184,9 @@ pub(super) async fn accept(
     Body(body): Body<Acceptance>,
 ) -> Result<HttpResponse, Problem> {
     let way = cookie::require_private(&req, &parts)?;
-    let Acceptance { secret, name, password } = body;
+    let Acceptance { secret, name, password, code } = body;
     let from = peer::from(&req, &parts);
-    let outcome = parts.identity.accept(secret, name.as_deref(), password, &from).await;
+    let outcome = parts.identity.accept(secret, name.as_deref(), password, code.as_ref(), &from).await;
     let who = outcome.as_ref().map_or(name.as_deref().unwrap_or_default(), |done| &done.person.name);
     audit_as(&req, who, "invitation_accept", "", &outcome);
     welcome(&req, &parts, way, outcome?).await
@@ -200,6 +211,7 @@ pub(super) async fn logins(parts: Data<Parts>, person: Person) -> Result<Json<Lo
         seen: format!("{:.6}", row.seen),
         address: row.address,
         agent: row.agent,
+        way: row.way.word(),
     };
     Ok(Json(LoginList { logins: rows.into_iter().map(login).collect() }))
 }

@@ -6,8 +6,9 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `standing`,
-//!   `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
+//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`,
+//!   `standing`, `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the
+//!   handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -57,7 +58,9 @@ mod peer;
 mod people;
 mod private_keys;
 mod probe;
+mod provider;
 mod route;
+mod second;
 mod session_list;
 mod sessions;
 mod sockets;
@@ -69,7 +72,9 @@ mod tokens;
 pub use events::Seats;
 use guard::Allowed;
 use route::Routes;
-use route::Who::{Admin, Anyone, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice};
+use route::Who::{
+    Accounts, Admin, Anyone, Entering, Known, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice,
+};
 
 /// Every route of the broker, and who may call it.
 fn routes(r: &mut Routes) {
@@ -78,32 +83,7 @@ fn routes(r: &mut Routes) {
     r.at("/metrics").get(Local, probe::metrics);
     r.at("/api/v1/openapi.json").get(Anyone, openapi::document);
 
-    // How one comes to be logged in.
-    r.at("/api/v1/login").post(Anyone, login::log_in);
-    r.at("/api/v1/invitation").post(Anyone, login::invitation);
-    r.at("/api/v1/invitation/accept").post(Anyone, login::accept);
-
-    // What is one's own.
-    r.at("/api/v1/logout").post(Login, login::log_out);
-    r.at("/api/v1/me").get(Person, me::show);
-    r.at("/api/v1/me/logins").get(Login, login::logins);
-    r.at("/api/v1/me/logins/{id}").delete(Login, login::end_login);
-    r.at("/api/v1/me/password").post(Login, login::change_password);
-    r.at("/api/v1/tokens").get(Login, tokens::list).post(Login, tokens::create);
-    r.at("/api/v1/tokens/{id}").delete(Login, tokens::end);
-
-    r.at("/api/v1/people").get(Admin, people::list).post(Admin, people::create);
-    r.at("/api/v1/people/{id}")
-        .get(Admin, people::show)
-        .patch(Admin, people::change)
-        .delete(Admin, people::remove);
-    r.at("/api/v1/people/{id}/invitations").post(Admin, people::invite);
-    r.at("/api/v1/grants").get(Admin, grants::list).post(Admin, grants::create);
-    r.at("/api/v1/grants/{id}").delete(Admin, grants::remove);
-    r.at("/api/v1/access").get(Admin, grants::explain);
-    r.at("/api/v1/audit").get(Admin, audit::list);
-    r.at("/api/v1/install-keys").get(Admin, install_keys::list).post(Admin, install_keys::create);
-    r.at("/api/v1/install-keys/{id}").delete(Admin, install_keys::end);
+    people_and_what_is_theirs(r);
 
     // Lists hold what one may see; a new session is asked for by what is in its body.
     r.at("/api/v1/devices").get(Person, devices::list);
@@ -148,6 +128,43 @@ fn pages(r: &mut Routes) {
         r.at(page).get(Anyone, assets::page).head(Anyone, assets::page);
     }
     r.at("/{file:.+}").get(Anyone, assets::file).head(Anyone, assets::file);
+}
+
+/// How one comes to be logged in, what is one's own, and who may do what.
+fn people_and_what_is_theirs(r: &mut Routes) {
+    // How one comes to be logged in.
+    r.at("/api/v1/login").get(Anyone, provider::ways).post(Anyone, login::log_in);
+    r.at("/api/v1/login/oidc").get(Anyone, provider::begin);
+    r.at("/api/v1/login/oidc/callback").get(Anyone, provider::callback);
+    r.at("/api/v1/invitation").post(Anyone, login::invitation);
+    r.at("/api/v1/invitation/accept").post(Anyone, login::accept);
+
+    // What is one's own.
+    r.at("/api/v1/logout").post(Entering, login::log_out);
+    r.at("/api/v1/me").get(Known, me::show);
+    r.at("/api/v1/me/totp").post(Entering, second::begin);
+    r.at("/api/v1/me/totp/confirm").post(Entering, second::confirm);
+    r.at("/api/v1/me/totp/off").post(Login, second::end);
+    r.at("/api/v1/me/logins").get(Login, login::logins);
+    r.at("/api/v1/me/logins/{id}").delete(Login, login::end_login);
+    r.at("/api/v1/me/password").post(Login, login::change_password);
+    r.at("/api/v1/me/oidc").post(Login, provider::link).delete(Login, provider::unlink);
+    r.at("/api/v1/tokens").get(Login, tokens::list).post(Login, tokens::create);
+    r.at("/api/v1/tokens/{id}").delete(Login, tokens::end);
+
+    r.at("/api/v1/people").get(Admin, people::list).post(Accounts, people::create);
+    r.at("/api/v1/people/{id}")
+        .get(Admin, people::show)
+        .patch(Accounts, people::change)
+        .delete(Accounts, people::remove);
+    r.at("/api/v1/people/{id}/invitations").post(Accounts, people::invite);
+    r.at("/api/v1/people/{id}/totp").delete(Accounts, people::reset_totp);
+    r.at("/api/v1/grants").get(Admin, grants::list).post(Accounts, grants::create);
+    r.at("/api/v1/grants/{id}").delete(Accounts, grants::remove);
+    r.at("/api/v1/access").get(Admin, grants::explain);
+    r.at("/api/v1/audit").get(Admin, audit::list);
+    r.at("/api/v1/install-keys").get(Admin, install_keys::list).post(Admin, install_keys::create);
+    r.at("/api/v1/install-keys/{id}").delete(Admin, install_keys::end);
 }
 
 /// Addresses that show the page of the web build; what stands on it, it asks the API for.

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     actors, audit, devices, events, grants, install_keys, log, login, me, people, private_keys, probe,
-    session_list, sessions, sockets, standing, tokens,
+    provider, second, session_list, sessions, sockets, standing, tokens,
 };
 
 /// Every route but the pages; a test compares it with the route table.
@@ -17,6 +17,11 @@ use super::{
         probe::readyz,
         probe::metrics,
         document,
+        provider::ways,
+        provider::begin,
+        provider::callback,
+        provider::link,
+        provider::unlink,
         login::log_in,
         login::log_out,
         login::invitation,
@@ -25,6 +30,9 @@ use super::{
         login::end_login,
         login::change_password,
         me::show,
+        second::begin,
+        second::confirm,
+        second::end,
         tokens::list,
         tokens::create,
         tokens::end,
@@ -34,6 +42,7 @@ use super::{
         people::change,
         people::remove,
         people::invite,
+        people::reset_totp,
         grants::list,
         grants::create,
         grants::remove,

@@ -31,6 +31,8 @@ pub(super) struct Account {
     groups: Vec<String>,
     /// `active` or `disabled`.
     state: &'static str,
+    /// How they can log in: `password`, `totp` (a code beside it), `provider`.
+    ways: Vec<&'static str>,
     created: String,
 }
 
@@ -83,6 +85,11 @@ pub(super) struct AccountChange {
 #[utoipa::path(get, path = "/api/v1/people",
     responses((status = 200, body = People), (status = 403, body = ErrorBody)))]
 pub(super) async fn list(parts: Data<Parts>) -> Result<Json<People>, Problem> {
+    let linked = parts.store.linked().await?;
+    let account = |row: PersonRow| {
+        let is_linked = linked.contains(&row.id);
+        account(row, is_linked)
+    };
     Ok(Json(People { people: parts.store.people().await?.into_iter().map(account).collect() }))
 }
 
@@ -90,7 +97,7 @@ pub(super) async fn list(parts: Data<Parts>) -> Result<Json<People>, Problem> {
 #[utoipa::path(get, path = "/api/v1/people/{id}", params(("id" = String, Path)),
     responses((status = 200, body = Account), (status = 404, body = ErrorBody)))]
 pub(super) async fn show(parts: Data<Parts>, Id(id): Id<PersonId>) -> Result<Json<Account>, Problem> {
-    one(&parts, &id).await.map(|row| Json(account(row)))
+    told(&parts, one(&parts, &id).await?).await.map(Json)
 }
 
 /// Makes an account, without a password: its person sets one by a link.
@@ -117,7 +124,7 @@ async fn created(parts: &Parts, new: NewAccount) -> Result<Invited, Problem> {
     }
     parts.store.add_person(&row).await?;
     let invitation = parts.identity.invite(Some(&row.id)).await?.reveal().to_owned();
-    Ok(Invited { account: account(row), invitation })
+    Ok(Invited { account: account(row, false), invitation })
 }
 
 /// Invites somebody to set a new password; the old one works until then.
@@ -148,7 +155,7 @@ pub(super) async fn change(
     let outcome = changed(&parts, &id, change).await;
     audit(&req, &person, "person_change", id.as_str(), &outcome);
     parts.identity.changed();
-    outcome.map(|row| Json(account(row)))
+    told(&parts, outcome?).await.map(Json)
 }
 
 async fn changed(parts: &Parts, id: &PersonId, change: AccountChange) -> Result<PersonRow, Problem> {
@@ -196,6 +203,20 @@ async fn removed(parts: &Parts, id: &PersonId) -> Result<(), Problem> {
     removed.then_some(()).ok_or_else(|| Problem::new(Code::UNKNOWN))
 }
 
+/// Takes somebody's second factor away, e.g. because they have lost it with its recovery codes. Their logins end.
+#[utoipa::path(delete, path = "/api/v1/people/{id}/totp", params(("id" = String, Path)),
+    responses((status = 200, body = Done), (status = 404, body = ErrorBody)))]
+pub(super) async fn reset_totp(
+    req: HttpRequest,
+    parts: Data<Parts>,
+    person: Person,
+    Id(id): Id<PersonId>,
+) -> Result<Json<Done>, Problem> {
+    let outcome = parts.identity.reset_totp(&id).await;
+    audit(&req, &person, "totp_reset", id.as_str(), &outcome);
+    outcome.map(|()| Json(Done::yes()))
+}
+
 async fn one(parts: &Parts, id: &PersonId) -> Result<PersonRow, Problem> {
     parts.store.person(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN))
 }
@@ -227,8 +248,20 @@ fn groups(mut groups: Vec<String>) -> Result<Vec<String>, Problem> {
     Ok(groups)
 }
 
-fn account(row: PersonRow) -> Account {
+async fn told(parts: &Parts, row: PersonRow) -> Result<Account, Problem> {
+    let is_linked = parts.store.linked().await?.contains(&row.id);
+    Ok(account(row, is_linked))
+}
+
+/// How somebody can log in, in words.
+pub(super) fn ways_of(row: &PersonRow, is_linked: bool) -> Vec<&'static str> {
+    let ways = [("password", row.has_password), ("totp", row.has_second_factor), ("provider", is_linked)];
+    ways.into_iter().filter(|(_, has)| *has).map(|(way, _)| way).collect()
+}
+
+fn account(row: PersonRow, is_linked: bool) -> Account {
     Account {
+        ways: ways_of(&row, is_linked),
         id: row.id.into(),
         name: row.name,
         roles: row.roles,

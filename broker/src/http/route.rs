@@ -13,7 +13,7 @@ use super::body::Named;
 use super::peer::is_proxied;
 use super::{Parts, cookie};
 use crate::access::{Act, Right};
-use crate::identity::{Caller, Pass};
+use crate::identity::{Caller, Pass, SecondFactor};
 use crate::problem::Problem;
 
 /// Who may call a route: asked before its handler is, also for the device or session that its path names. One
@@ -26,10 +26,17 @@ pub(super) enum Who {
     Local,
     /// Whoever is logged in. The handler gives what is theirs to see, and asks for what its body names.
     Person,
+    /// The same, also if they have yet to set up the second factor that the broker requires.
+    Known,
     /// Whoever is logged in by a browser: nothing that an API token could do.
     Login,
+    /// The same, also if they have yet to set up the second factor that the broker requires.
+    Entering,
     /// Administrators.
     Admin,
+    /// Administrators who change accounts or what these are given. Not in demo mode: everybody who reached the broker
+    /// could make an account that counts when its folder is used without demo mode.
+    Accounts,
     /// Who may see the device.
     SeesDevice,
     /// Who may do this with the device.
@@ -160,15 +167,25 @@ async fn admit(who: Who, req: &ServiceRequest) -> Result<Person, Problem> {
     let parts = req.app_data::<web::Data<Parts>>().ok_or_else(|| Problem::new(Code::INTERNAL))?;
     let caller = caller(parts, req).await?;
     let (subject, policy) = (&caller.subject, || Problem::new(Code::POLICY));
+    let half_is_enough = matches!(who, Who::Known | Who::Entering);
+    if caller.second_factor == SecondFactor::Missing && !half_is_enough {
+        return Err(Problem::new(Code::SECOND_FACTOR_MISSING));
+    }
     match who {
-        Who::Login if matches!(caller.pass, Pass::Token(..)) => {
+        Who::Login | Who::Entering if matches!(caller.pass, Pass::Token(..)) => {
             return Err(policy().saying("An API token cannot do this. Log in with a browser."));
         }
-        Who::Admin if !subject.administers() => return Err(policy()),
+        Who::Admin | Who::Accounts if !subject.administers() => return Err(policy()),
+        Who::Accounts if caller.pass == Pass::Demo => {
+            return Err(policy().saying(
+                "Demo mode has no accounts: everybody may everything. Start the broker without it to share it with others.",
+            ));
+        }
         Who::SeesDevice => parts.warden.device(subject, &named(req)?, None).await.map(drop)?,
         Who::OnDevice(act) => parts.warden.device(subject, &named(req)?, Some(act)).await.map(drop)?,
         Who::OnSession(right) => parts.warden.session(subject, &named(req)?, right).await?,
-        Who::Anyone | Who::Local | Who::Program | Who::Person | Who::Login | Who::Admin => {}
+        Who::Anyone | Who::Local | Who::Program | Who::Person | Who::Known => {}
+        Who::Login | Who::Entering | Who::Admin | Who::Accounts => {}
     }
     Ok(Person { name: subject.name.clone(), caller })
 }

@@ -234,7 +234,13 @@ fn the_openapi_document_has_every_route_but_the_pages_and_no_other() {
 
 #[test]
 fn whatever_is_not_a_probe_a_page_a_login_or_a_socket_of_agents_is_for_persons() {
-    let ways_in = ["/api/v1/login", "/api/v1/invitation", "/api/v1/invitation/accept"];
+    let ways_in = [
+        "/api/v1/login",
+        "/api/v1/login/oidc",
+        "/api/v1/login/oidc/callback",
+        "/api/v1/invitation",
+        "/api/v1/invitation/accept",
+    ];
     for (method, pattern, who) in Routes::listed().lines {
         let api = pattern.starts_with("/api/v1/") && pattern != "/api/v1/openapi.json";
         let way_in = ways_in.contains(&pattern);
@@ -273,7 +279,11 @@ async fn the_demo_knows_one_administrator_and_begins_without_devices_and_session
     let me = broker.get("/api/v1/me").await;
     assert_eq!(
         me.json(),
-        json!({ "person": "demo", "mode": "demo", "roles": ["admin"], "version": env!("CARGO_PKG_VERSION") })
+        json!({
+            "person": "demo", "mode": "demo", "roles": ["admin"], "second_factor": "off",
+            "recovery_codes": 0, "ways": [],
+            "version": env!("CARGO_PKG_VERSION")
+        })
     );
     assert_eq!(broker.get("/api/v1/devices").await.json(), json!({ "devices": [] }));
     for query in ["", "?state=live", "?state=ended", "?state=all", "?device=d-aaaaaaaaaaaaaaaa"] {

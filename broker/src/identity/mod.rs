@@ -1,8 +1,8 @@
 //! Who somebody is: people with passwords, the logins of their browsers, their API tokens, and the
 //! invitations with which a password is set.
 //!
-//! [`Identity`] is the handle. Behind it: `password` hashes, `throttle` counts who was wrong how often,
-//! `first` makes a broker's folder and its first invitation. What somebody may do is decided in
+//! [`Identity`] is the handle. Behind it: `password` hashes, `second` asks for the code of an authenticator, which
+//! `totp` reckons, `provider` asks an OpenID provider, `linked` knows whose accounts there are whose, `throttle` counts who was wrong how often, `first` makes a broker's folder and its first invitation. What somebody may do is decided in
 //! [`crate::access`]; what of it ends when it is taken away, in [`crate::warden`].
 //!
 //! No answer tells an account that is there from one that is not, neither by its words nor by its time.
@@ -16,22 +16,31 @@ use zeroize::Zeroizing;
 
 use crate::access::{Role, Subject, is_name};
 use crate::clock::{self, wall};
-use crate::config::Config;
+use crate::config::{Config, Totp};
 use crate::id::{LoginId, PersonId, TokenId};
 use crate::metrics::{Metrics, Proof};
 use crate::problem::Problem;
-use crate::store::{Invited, LoginRow, PersonRow, PersonState, Store, TokenRow};
+use crate::store::{Invited, LoginRow, PersonRow, PersonState, Rests, Store, TokenRow, Way};
 use crate::token::{Hashed, Token};
 use throttle::{Key, Limits, Throttle};
 
 pub mod first;
+mod linked;
 mod password;
+mod provider;
+mod second;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod totp;
 
+pub use linked::{AccountNews, Arrival, Returned};
 use password::Passwords;
 pub use password::Secret;
+pub use provider::{Provider, Purpose, Sealed, check as check_provider, role_line};
+pub use second::Enrolment;
+#[cfg(test)]
+pub use totp::code_at;
 
 /// The name of the one administrator of demo mode; no account can have it.
 pub const DEMO: &str = "demo";
@@ -56,6 +65,7 @@ struct Shared {
     store: Store,
     metrics: Metrics,
     passwords: Passwords,
+    provider: Option<Provider>,
     throttle: Mutex<Throttle>,
     /// Counts what may have taken something away from somebody.
     changes: watch::Sender<u64>,
@@ -101,6 +111,19 @@ pub struct Caller {
     pub subject: Subject,
     /// With what.
     pub pass: Pass,
+    /// Whether they have a second factor.
+    pub second_factor: SecondFactor,
+}
+
+/// Whether somebody has a second factor beside their password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondFactor {
+    /// They have.
+    On,
+    /// They have none, and need none.
+    Off,
+    /// They have none, and can do nothing but set one up.
+    Missing,
 }
 
 impl Caller {
@@ -108,7 +131,7 @@ impl Caller {
     pub fn demo() -> Self {
         let subject =
             Subject { name: DEMO.to_owned(), roles: vec![Role::Admin], groups: Vec::new(), scopes: None };
-        Self { id: None, subject, pass: Pass::Demo }
+        Self { id: None, subject, pass: Pass::Demo, second_factor: SecondFactor::Off }
     }
 }
 
@@ -133,7 +156,9 @@ impl Identity {
         let passwords = Passwords::new(login.hashes_at_once, config.timing.password);
         let (throttle, changes) = (Mutex::new(Throttle::new(limits)), watch::Sender::new(0));
         let turn = tokio::sync::Mutex::new(());
-        Self { shared: Arc::new(Shared { config, store, metrics, passwords, throttle, changes, turn }) }
+        let provider = Provider::of(&config, &metrics);
+        let shared = Shared { config, store, metrics, passwords, provider, throttle, changes, turn };
+        Self { shared: Arc::new(shared) }
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {
@@ -168,14 +193,20 @@ impl Identity {
         self.known(self.by_token(Hashed::of(token), Use::Works).await, Proof::Token)
     }
 
-    /// Whether what somebody came with is still worth something, and who they are now.
+    /// Whether what somebody came with is still worth something, and who they are now. SECOND_FACTOR_MISSING: they have
+    /// turned off what is required.
     pub async fn still(&self, pass: &Pass, how: Use) -> Result<Caller, Problem> {
         let caller = match pass {
             Pass::Demo => Some(Caller::demo()),
             Pass::Login(_, secret) => self.by_login(*secret, how).await?,
             Pass::Token(_, secret) => self.by_token(*secret, how).await?,
         };
-        caller.ok_or_else(|| Problem::new(Code::LOGIN_EXPIRED))
+        match caller.ok_or_else(|| Problem::new(Code::LOGIN_EXPIRED))? {
+            caller if caller.second_factor == SecondFactor::Missing => {
+                Err(Problem::new(Code::SECOND_FACTOR_MISSING))
+            }
+            caller => Ok(caller),
+        }
     }
 
     fn known(&self, caller: Result<Option<Caller>, Problem>, proof: Proof) -> Result<Caller, Problem> {
@@ -195,7 +226,12 @@ impl Identity {
             // A store that takes no writes keeps nobody out; that it does not is logged there.
             let _ = self.shared.store.login_seen(&login.id, now).await;
         }
-        Ok(Some(caller(person, None, Pass::Login(login.id, secret))))
+        let second_factor = match (person.has_second_factor, login.way, limits.totp) {
+            (true, ..) => SecondFactor::On,
+            (false, Way::Password, Totp::Required) => SecondFactor::Missing,
+            (false, ..) => SecondFactor::Off,
+        };
+        Ok(Some(caller(person, None, Pass::Login(login.id, secret), second_factor)))
     }
 
     async fn by_token(&self, secret: Hashed, how: Use) -> Result<Option<Caller>, Problem> {
@@ -208,27 +244,37 @@ impl Identity {
         if how == Use::Works && token.used.is_none_or(long_ago) {
             let _ = self.shared.store.token_used(&token.id, now).await;
         }
-        Ok(Some(caller(person, Some(token.scopes), Pass::Token(token.id, secret))))
+        let second_factor = if person.has_second_factor { SecondFactor::On } else { SecondFactor::Off };
+        Ok(Some(caller(person, Some(token.scopes), Pass::Token(token.id, secret), second_factor)))
     }
 
-    /// Lets somebody in by name and password.
-    pub async fn log_in(&self, name: &str, password: Secret, from: &Whence) -> Result<LoggedIn, Problem> {
+    /// Lets somebody in by name and password, and by the code of their authenticator if they have one.
+    ///
+    /// The code is asked for only once the password was right. That tells who knows the password that it is right;
+    /// asked before, it would tell everybody else whose account there is and how it is kept.
+    pub async fn log_in(
+        &self,
+        name: &str,
+        password: Secret,
+        code: Option<&Secret>,
+        from: &Whence,
+    ) -> Result<LoggedIn, Problem> {
         let name = name.trim().to_lowercase();
         let keys = keys_of(&name, from);
         self.not_throttled(&keys)?;
         let found = if is_name(&name) { self.shared.store.credentials(&name).await? } else { None };
         // Whoever may not log in has no password here: it takes as long, and counts as much.
-        let active = found.filter(|(person, _)| person.state == PersonState::Active);
-        let (person, hash) = active.map_or((None, None), |(person, hash)| (Some(person), hash));
+        let active = found.filter(|found| found.person.state == PersonState::Active);
+        let hash = active.as_ref().and_then(|found| found.hash.clone());
         let right = self.is_right(hash.clone(), password.clone(), &keys).await?;
-        let Some(person) = person.filter(|_| right) else {
+        let (Some(found), Some(hash)) = (active.filter(|_| right), hash) else {
             return Err(Problem::new(Code::LOGIN_REFUSED));
         };
+        self.second_step(&found, code, &keys).await?;
         self.throttle().succeeded(&Key::Account(name));
-        if hash.is_some_and(|hash| Passwords::is_outdated(&hash)) {
-            self.rehash(&person, password).await;
-        }
-        self.begin(person, from).await
+        let hash = self.fresh_hash(&found.person, hash, password).await;
+        let rests = Rests::Password { hash: Some(&hash), second_factor: found.person.has_second_factor };
+        self.begin(found.person, rests, from).await
     }
 
     /// Whether that is the password; if not, it is counted. LIMIT: too many before were wrong.
@@ -251,14 +297,24 @@ impl Identity {
         }
     }
 
-    /// The same password, hashed as it is done today. That it does not work out keeps nobody out.
-    async fn rehash(&self, person: &PersonRow, password: Secret) {
-        if let Ok(hash) = self.shared.passwords.hashed(&person.name, password).await {
-            let _ = self.shared.store.rehash(&person.id, &hash).await;
+    /// The hash that is kept of a password that was right: made anew, if it is not as it is done today. That this
+    /// does not work out keeps nobody out, and a password that was changed meanwhile stays changed.
+    async fn fresh_hash(
+        &self,
+        person: &PersonRow,
+        hash: Zeroizing<String>,
+        password: Secret,
+    ) -> Zeroizing<String> {
+        if !Passwords::is_outdated(&hash) {
+            return hash;
         }
+        let Ok(fresh) = self.shared.passwords.hashed(&person.name, password).await else { return hash };
+        let replaced = self.shared.store.rehash(&person.id, &hash, &fresh).await;
+        if replaced.unwrap_or(false) { fresh } else { hash }
     }
 
-    async fn begin(&self, person: PersonRow, from: &Whence) -> Result<LoggedIn, Problem> {
+    /// Makes a login. LOGIN_REFUSED: what it rests on does not hold any more.
+    async fn begin(&self, person: PersonRow, rests: Rests<'_>, from: &Whence) -> Result<LoggedIn, Problem> {
         let (secret, now) = (Token::fresh()?, wall());
         let login = LoginRow {
             id: LoginId::fresh()?,
@@ -267,9 +323,16 @@ impl Identity {
             seen: now,
             address: from.address.to_string(),
             agent: from.agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect(),
+            way: match rests {
+                Rests::Password { .. } => Way::Password,
+                Rests::Provider { .. } => Way::Provider,
+            },
         };
-        self.shared.store.add_login(secret.hashed(), &login).await?;
-        Ok(LoggedIn { secret, person })
+        if self.shared.store.add_login(secret.hashed(), &login, rests).await? {
+            Ok(LoggedIn { secret, person })
+        } else {
+            Err(Problem::new(Code::LOGIN_REFUSED))
+        }
     }
 
     fn not_throttled(&self, keys: &[Key]) -> Result<(), Problem> {
@@ -310,16 +373,20 @@ impl Identity {
         let keys = keys_of(name, from);
         self.not_throttled(&keys)?;
         let found = self.shared.store.credentials(name).await?;
-        let (person, hash) = found.ok_or_else(|| Problem::new(Code::LOGIN_EXPIRED))?;
-        if !self.is_right(hash, old, &keys).await? {
-            return Err(Problem::new(Code::LOGIN_REFUSED).saying(
-                "The old password is not right. Type it again; after some failures there is a wait.",
-            ));
+        let found = found.ok_or_else(|| Problem::new(Code::LOGIN_EXPIRED))?;
+        if !self.is_right(found.hash.clone(), old, &keys).await? {
+            return Err(wrong_password());
         }
         let hash = self.shared.passwords.hashed(name, new).await?;
-        self.shared.store.set_password(&person.id, &hash).await?;
+        let before = found.hash.as_ref().map(|hash| hash.as_str());
+        if !self.shared.store.set_password(&found.person.id, before, &hash).await? {
+            return Err(wrong_password());
+        }
         self.changed();
-        self.begin(person, from).await
+        // Of the same browser, and so of the same person: no second factor is asked for again.
+        let second_factor = found.person.has_second_factor;
+        let rests = Rests::Password { hash: Some(&hash), second_factor };
+        self.begin(found.person, rests, from).await
     }
 
     /// Invites somebody to set a password, or a new administrator. What comes back is shown once.
@@ -345,27 +412,35 @@ impl Identity {
     }
 
     /// Sets the password that an invitation is for, and lets its person in. A new administrator chooses a name.
+    /// Somebody with a second factor needs its code as at a login: the link may have fallen into other hands.
     pub async fn accept(
         &self,
         secret: Secret,
         name: Option<&str>,
         password: Secret,
+        code: Option<&Secret>,
         from: &Whence,
     ) -> Result<LoggedIn, Problem> {
         let hashed = Hashed::of(secret.reveal());
-        let person = match self.invited(&secret, from).await? {
+        let (person, hash) = match self.invited(&secret, from).await? {
             Invited::Administrator => self.accept_administrator(hashed, name, password).await?,
             Invited::Person(person) => {
+                let keys = keys_of(&person.name, from);
+                self.not_throttled(&keys)?;
                 let hash = self.shared.passwords.hashed(&person.name, password).await?;
+                if let Some(found) = self.shared.store.credentials(&person.name).await? {
+                    self.second_step(&found, code, &keys).await?;
+                }
                 if !self.shared.store.accept_person(hashed, &person.id, &hash).await? {
                     return Err(no_invitation());
                 }
-                *person
+                (*person, hash)
             }
         };
         self.throttle().succeeded(&Key::Account(person.name.clone()));
         self.changed();
-        self.begin(person, from).await
+        let rests = Rests::Password { hash: Some(&hash), second_factor: person.has_second_factor };
+        self.begin(person, rests, from).await
     }
 
     async fn accept_administrator(
@@ -373,11 +448,11 @@ impl Identity {
         secret: Hashed,
         name: Option<&str>,
         password: Secret,
-    ) -> Result<PersonRow, Problem> {
+    ) -> Result<(PersonRow, Zeroizing<String>), Problem> {
         let person = new_person(name.unwrap_or_default(), vec![Role::Admin], Vec::new())?;
         let hash = self.shared.passwords.hashed(&person.name, password).await?;
         let accepted = self.shared.store.accept_administrator(secret, &person, &hash).await?;
-        accepted.then_some(person).ok_or_else(no_invitation)
+        accepted.then_some((person, hash)).ok_or_else(no_invitation)
     }
 
     /// A new API token of that person. What comes back is shown once.
@@ -406,7 +481,21 @@ pub fn new_person(name: &str, roles: Vec<Role>, groups: Vec<String>) -> Result<P
             "This is no name for an account. Take 1 to 64 of a-z, 0-9 and ._@+- with a letter or digit first.",
         ));
     }
-    Ok(PersonRow { id: PersonId::fresh()?, name, roles, groups, state: PersonState::Active, created: wall() })
+    Ok(PersonRow {
+        id: PersonId::fresh()?,
+        name,
+        roles,
+        groups,
+        state: PersonState::Active,
+        has_password: false,
+        has_second_factor: false,
+        created: wall(),
+    })
+}
+
+fn wrong_password() -> Problem {
+    Problem::new(Code::LOGIN_REFUSED)
+        .saying("The password is not right. Type it again; after some failures there is a wait.")
 }
 
 fn no_invitation() -> Problem {
@@ -420,9 +509,14 @@ fn keys_of(name: &str, from: &Whence) -> Vec<Key> {
     [account].into_iter().chain(Key::of_address(from.address)).collect()
 }
 
-fn caller(person: PersonRow, scopes: Option<Vec<crate::access::Scope>>, pass: Pass) -> Caller {
+fn caller(
+    person: PersonRow,
+    scopes: Option<Vec<crate::access::Scope>>,
+    pass: Pass,
+    second_factor: SecondFactor,
+) -> Caller {
     let PersonRow { id, name, roles, groups, .. } = person;
-    Caller { id: Some(id), subject: Subject { name, roles, groups, scopes }, pass }
+    Caller { id: Some(id), subject: Subject { name, roles, groups, scopes }, pass, second_factor }
 }
 
 /// How long ago that was; a clock that was put back makes things young.

@@ -6,6 +6,8 @@ use super::*;
 use crate::access::Scope;
 use crate::store::FILE;
 
+mod second;
+
 const PASSWORD: &str = "correct horse battery";
 
 struct World {
@@ -30,8 +32,16 @@ fn home() -> Whence {
 
 impl World {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, metrics) = (Arc::new(Config::default()), Metrics::new());
+        Self::with(Config::default()).await
+    }
+
+    async fn with(config: Config) -> Self {
+        Self::over(tempfile::tempdir().unwrap(), config).await
+    }
+
+    /// Over the store of a folder, as a broker that was started again.
+    async fn over(folder: TempDir, config: Config) -> Self {
+        let (config, metrics) = (Arc::new(config), Metrics::new());
         let path = folder.path().join("data").join(FILE);
         let store = Store::open(&path, &config.timing, metrics.clone()).await.unwrap();
         let identity = Identity::new(config, store.clone(), metrics.clone());
@@ -44,12 +54,16 @@ impl World {
         self.store.add_person(&row).await.unwrap();
         let invitation = self.identity.invite(Some(&row.id)).await.unwrap();
         let invitation = secret(invitation.reveal());
-        self.identity.accept(invitation, None, secret(PASSWORD), &home()).await.unwrap();
+        self.identity.accept(invitation, None, secret(PASSWORD), None, &home()).await.unwrap();
         row
     }
 
     async fn log_in(&self, name: &str, password: &str) -> Result<LoggedIn, Problem> {
-        self.identity.log_in(name, secret(password), &home()).await
+        self.identity.log_in(name, secret(password), None, &home()).await
+    }
+
+    async fn hash(&self, name: &str) -> Zeroizing<String> {
+        self.store.credentials(name).await.unwrap().unwrap().hash.unwrap()
     }
 
     async fn cookie(&self, name: &str) -> String {
@@ -81,7 +95,7 @@ async fn the_first_administrator_comes_by_an_invitation_that_works_once() {
     let before = world.identity.invite(None).await.unwrap();
     let invitation = world.identity.invite(None).await.unwrap();
     let accept = async |shown: &str, name, password| {
-        world.identity.accept(secret(shown), Some(name), secret(password), &home()).await
+        world.identity.accept(secret(shown), Some(name), secret(password), None, &home()).await
     };
     // The one before is replaced, an invented one never was, a bad password or name uses nothing up.
     for shown in [before.reveal(), "invented", ""] {
@@ -106,14 +120,18 @@ async fn an_invitation_ends_and_a_taken_name_leaves_it_as_it_is() {
     world.person("anna", &[Role::Admin]).await;
     let hashed = Hashed::of("over");
     world.store.invite(hashed, None, wall() - jiff::SignedDuration::from_secs(1)).await.unwrap();
-    let late = world.identity.accept(secret("over"), Some("eve"), secret(PASSWORD), &home()).await;
+    let late = world.identity.accept(secret("over"), Some("eve"), secret(PASSWORD), None, &home()).await;
     assert_eq!(late.err().unwrap().code, Code::LOGIN_REFUSED);
     let invitation = world.identity.invite(None).await.unwrap();
-    let taken =
-        world.identity.accept(secret(invitation.reveal()), Some("anna"), secret(PASSWORD), &home()).await;
+    let taken = world
+        .identity
+        .accept(secret(invitation.reveal()), Some("anna"), secret(PASSWORD), None, &home())
+        .await;
     assert_eq!(taken.err().unwrap().code, Code::BAD_REQUEST);
-    let other =
-        world.identity.accept(secret(invitation.reveal()), Some("eve"), secret(PASSWORD), &home()).await;
+    let other = world
+        .identity
+        .accept(secret(invitation.reveal()), Some("eve"), secret(PASSWORD), None, &home())
+        .await;
     assert_eq!(other.unwrap().person.name, "eve");
 }
 
@@ -172,12 +190,12 @@ async fn an_address_that_tries_many_accounts_is_held_back_and_no_other() {
     world.person("anna", &[Role::Operator]).await;
     let street = from("192.0.2.7");
     for n in 0..21 {
-        let refused = world.identity.log_in(&format!("guess{n}"), secret(PASSWORD), &street).await;
+        let refused = world.identity.log_in(&format!("guess{n}"), secret(PASSWORD), None, &street).await;
         assert_eq!(refused.err().unwrap().code, Code::LOGIN_REFUSED);
     }
-    let refused = world.identity.log_in("anna", secret(PASSWORD), &street).await;
+    let refused = world.identity.log_in("anna", secret(PASSWORD), None, &street).await;
     assert_eq!(refused.err().unwrap().code, Code::LIMIT);
-    assert!(world.identity.log_in("anna", secret(PASSWORD), &from("192.0.2.8")).await.is_ok());
+    assert!(world.identity.log_in("anna", secret(PASSWORD), None, &from("192.0.2.8")).await.is_ok());
 }
 
 #[tokio::test]
@@ -206,9 +224,12 @@ async fn a_login_lasts_as_long_as_it_is_used_and_not_longer_than_it_may() {
             seen: hours(seen),
             address: String::new(),
             agent: String::new(),
+            way: Way::Password,
         };
         let token = Token::fresh().unwrap();
-        world.store.add_login(token.hashed(), &login).await.unwrap();
+        let hash = world.hash("anna").await;
+        let rests = Rests::Password { hash: Some(&hash), second_factor: false };
+        assert!(world.store.add_login(token.hashed(), &login, rests).await.unwrap());
         // Looking does not make it younger, using does.
         let pass = Pass::Login(login.id.clone(), token.hashed());
         assert_eq!(world.identity.still(&pass, Use::Looks).await.is_ok(), works, "{created} {seen}");
@@ -258,9 +279,11 @@ async fn a_new_login_is_another_secret_and_too_many_end_the_oldest() {
     let world = World::new().await;
     let anna = world.person("anna", &[Role::Operator]).await;
     let first = world.cookie("anna").await;
+    let hash = world.hash("anna").await;
     for _ in 0..49 {
         let person = world.store.person(&anna.id).await.unwrap().unwrap();
-        world.identity.begin(person, &home()).await.unwrap();
+        let rests = Rests::Password { hash: Some(&hash), second_factor: false };
+        world.identity.begin(person, rests, &home()).await.unwrap();
     }
     assert_eq!(world.store.logins(&anna.id).await.unwrap().len(), 50);
     assert!(world.works(&first).await);
@@ -340,4 +363,27 @@ async fn no_secret_is_in_the_files_of_the_store() {
     for secret in [PASSWORD, &invitation, &cookie, &token[4..]] {
         assert!(!has(secret));
     }
+}
+
+/// The least of several tries says how much work it is, whatever else the machine does; without a hash to compare it
+/// would be a fiftieth.
+#[tokio::test]
+async fn a_name_that_is_not_there_takes_as_long_as_one_that_is() {
+    let mut config = Config::default();
+    config.login.failures = 1000;
+    let world = World::with(config).await;
+    world.person("anna", &[Role::Operator]).await;
+    let new = new_person("new", vec![Role::Operator], Vec::new()).unwrap();
+    world.store.add_person(&new).await.unwrap();
+    let names = ["anna", "nobody", "new", "no name at all"];
+    let mut least = [std::time::Duration::MAX; 4];
+    for _ in 0..8 {
+        for (name, least) in names.iter().zip(&mut least) {
+            let began = clock::now();
+            assert_eq!(world.log_in(name, "wrong").await.err().unwrap().code, Code::LOGIN_REFUSED);
+            *least = (*least).min(clock::now().saturating_duration_since(began));
+        }
+    }
+    let (shortest, longest) = (least.iter().min().unwrap(), least.iter().max().unwrap());
+    assert!(*longest < *shortest * 5, "{least:?}");
 }

@@ -58,6 +58,10 @@ labels! {
         Terminal = "terminal",
         /// A name and a password.
         Password = "password",
+        /// The code of an authenticator, or a recovery code.
+        SecondFactor = "second_factor",
+        /// What a login provider said, or what a browser said of it.
+        Provider = "provider",
         /// A name and a password, or an invitation, that was not even looked at: too many before it were wrong.
         Throttled = "throttled",
         /// The cookie of a login.
@@ -130,6 +134,8 @@ labels! {
         Clear = "clear",
         /// For a turn to check a password.
         PasswordTurn = "password_turn",
+        /// For the login provider.
+        Provider = "provider",
         /// For a login to change before it is looked at again.
         LoginCheck = "login_check",
         /// For a request's body.

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::person::{PersonState, person_of, unwords, word, words};
-use super::{PersonRow, Store, micros, timestamp};
+use super::{PersonRow, Store, micros, timestamp, undecodable};
 use crate::access::Scope;
 use crate::id::{LoginId, PersonId, TokenId};
 use crate::problem::Problem;
@@ -25,6 +25,52 @@ pub struct LoginRow {
     pub address: String,
     /// With which browser.
     pub agent: String,
+    /// How they showed who they are.
+    pub way: Way,
+}
+
+/// How somebody showed who they are when they logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By a password, and a second factor if they have one.
+    Password,
+    /// The OpenID provider said so.
+    Provider,
+}
+
+impl Way {
+    /// The way in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Provider => "provider",
+        }
+    }
+
+    fn of_word(word: &str) -> Result<Self, sqlx::Error> {
+        let known = [Self::Password, Self::Provider];
+        let way = known.into_iter().find(|way| way.word() == word);
+        way.ok_or_else(|| undecodable("way", anyhow::anyhow!("{word:?} is no way to log in")))
+    }
+}
+
+/// What a new login rests on: it was looked at before, and must still be so in the moment the login is kept.
+#[derive(Clone, Copy)]
+pub enum Rests<'a> {
+    /// On a password with this hash, and on whether a second factor was asked for.
+    Password {
+        /// As it was compared with.
+        hash: Option<&'a str>,
+        /// Whether a code was asked for.
+        second_factor: bool,
+    },
+    /// On an account of a provider.
+    Provider {
+        /// Which provider.
+        issuer: &'a str,
+        /// What it calls them.
+        subject: &'a str,
+    },
 }
 
 /// An API token, without its secret.
@@ -50,12 +96,21 @@ pub struct TokenRow {
 const LOGINS_MAX: i64 = 50;
 
 impl Store {
-    /// Keeps a new login; too many of one person end the oldest.
-    pub async fn add_login(&self, secret: Hashed, login: &LoginRow) -> Result<(), Problem> {
+    /// Keeps a new login; too many of one person end the oldest. `false`: what it rests on was changed or taken
+    /// away meanwhile, or they may not log in any more.
+    pub async fn add_login(
+        &self,
+        secret: Hashed,
+        login: &LoginRow,
+        rests: Rests<'_>,
+    ) -> Result<bool, Problem> {
         let call = async {
             let mut all = self.pool.begin().await?;
-            let sql = "INSERT INTO logins (secret, id, person, created_us, seen_us, address, agent)
-                       VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            if !still_rests(&mut all, &login.person, rests).await? {
+                return Ok(false);
+            }
+            let sql = "INSERT INTO logins (secret, id, person, created_us, seen_us, address, agent, way)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
             sqlx::query(sql)
                 .bind(secret.bytes())
                 .bind(login.id.as_str())
@@ -64,12 +119,13 @@ impl Store {
                 .bind(micros(login.seen))
                 .bind(&login.address)
                 .bind(&login.agent)
+                .bind(login.way.word())
                 .execute(&mut *all)
                 .await?;
             let sql = "DELETE FROM logins WHERE person = $1 AND id NOT IN
                        (SELECT id FROM logins WHERE person = $1 ORDER BY created_us DESC, id LIMIT $2)";
             sqlx::query(sql).bind(login.person.as_str()).bind(LOGINS_MAX).execute(&mut *all).await?;
-            all.commit().await
+            all.commit().await.map(|()| true)
         };
         self.written("add_login", call).await
     }
@@ -78,7 +134,7 @@ impl Store {
     pub async fn login(&self, secret: Hashed) -> Result<Option<(LoginRow, PersonRow)>, Problem> {
         let call = async {
             let sql = "SELECT l.id AS own_id, l.person, l.created_us AS own_created_us, l.seen_us, l.address,
-                           l.agent, p.* FROM logins l JOIN people p ON p.id = l.person WHERE l.secret = $1";
+                           l.agent, l.way, p.* FROM logins l JOIN people p ON p.id = l.person WHERE l.secret = $1";
             let row = sqlx::query(sql).bind(secret.bytes()).fetch_optional(&self.pool).await?;
             row.map(|row| Ok((login_of(&row)?, person_of(&row)?))).transpose()
         };
@@ -88,7 +144,8 @@ impl Store {
     /// Somebody's logins, the newest first.
     pub async fn logins(&self, person: &PersonId) -> Result<Vec<LoginRow>, Problem> {
         let call = async {
-            let sql = "SELECT id AS own_id, person, created_us AS own_created_us, seen_us, address, agent
+            let sql =
+                "SELECT id AS own_id, person, created_us AS own_created_us, seen_us, address, agent, way
                        FROM logins WHERE person = $1 ORDER BY created_us DESC, id";
             let rows = sqlx::query(sql).bind(person.as_str()).fetch_all(&self.pool).await?;
             rows.iter().map(login_of).collect()
@@ -206,6 +263,27 @@ impl Store {
     }
 }
 
+/// Within the transaction of a new login. It takes the lock of writing, so that nothing changes until it is over.
+async fn still_rests(
+    all: &mut sqlx::SqliteConnection,
+    person: &PersonId,
+    rests: Rests<'_>,
+) -> Result<bool, sqlx::Error> {
+    let asked = match rests {
+        Rests::Password { hash, second_factor } => {
+            let sql = "UPDATE people SET state = state WHERE id = $1 AND state = 'active' AND password IS $2
+                       AND (totp_since_us IS NOT NULL) = $3";
+            sqlx::query(sql).bind(person.as_str()).bind(hash).bind(second_factor)
+        }
+        Rests::Provider { issuer, subject } => {
+            let sql = "UPDATE people SET state = state WHERE id = $1 AND state = 'active' AND EXISTS
+                       (SELECT 1 FROM provider_links WHERE person = $1 AND issuer = $2 AND subject = $3)";
+            sqlx::query(sql).bind(person.as_str()).bind(issuer).bind(subject)
+        }
+    };
+    Ok(asked.execute(all).await?.rows_affected() > 0)
+}
+
 fn login_of(row: &SqliteRow) -> Result<LoginRow, sqlx::Error> {
     Ok(LoginRow {
         id: word(row, "own_id")?,
@@ -214,6 +292,7 @@ fn login_of(row: &SqliteRow) -> Result<LoginRow, sqlx::Error> {
         seen: timestamp("seen_us", row.try_get("seen_us")?)?,
         address: row.try_get("address")?,
         agent: row.try_get("agent")?,
+        way: Way::of_word(row.try_get("way")?)?,
     })
 }
 

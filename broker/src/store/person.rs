@@ -26,8 +26,23 @@ pub struct PersonRow {
     pub groups: Vec<String>,
     /// Whether they may log in.
     pub state: PersonState,
+    /// Whether they have set a password.
+    pub has_password: bool,
+    /// Whether their password needs a code of an authenticator beside it.
+    pub has_second_factor: bool,
     /// When the account was made.
     pub created: jiff::Timestamp,
+}
+
+/// A person with what they prove who they are by.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Who.
+    pub person: PersonRow,
+    /// The hash of their password, if they have set one.
+    pub hash: Option<Zeroizing<String>>,
+    /// The secret of their authenticator, be it confirmed or not: `person.has_second_factor` says.
+    pub totp: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// Whether somebody may log in.
@@ -97,18 +112,17 @@ impl Store {
         self.measured("person_named", call).await
     }
 
-    /// The person of that name and the hash of their password, in one question: whether there is such a
+    /// The person of that name and what they prove who they are by, in one question: whether there is such a
     /// person does not show in how long it takes.
-    pub async fn credentials(
-        &self,
-        name: &str,
-    ) -> Result<Option<(PersonRow, Option<Zeroizing<String>>)>, Problem> {
+    pub async fn credentials(&self, name: &str) -> Result<Option<Credentials>, Problem> {
         let call = async {
             let sql = "SELECT * FROM people WHERE name = $1 AND state <> 'removed'";
             let row = sqlx::query(sql).bind(name).fetch_optional(&self.pool).await?;
             let Some(row) = row else { return Ok(None) };
             let hash: Option<String> = row.try_get("password")?;
-            Ok(Some((person_of(&row)?, hash.map(Zeroizing::new))))
+            let totp: Option<Vec<u8>> = row.try_get("totp")?;
+            let person = person_of(&row)?;
+            Ok(Some(Credentials { person, hash: hash.map(Zeroizing::new), totp: totp.map(Zeroizing::new) }))
         };
         self.measured("credentials", call).await
     }
@@ -170,11 +184,14 @@ impl Store {
                 "DELETE FROM logins WHERE person = $1",
                 "DELETE FROM tokens WHERE person = $1",
                 "DELETE FROM invitations WHERE person = $1",
+                "DELETE FROM recovery_codes WHERE person = $1",
+                "DELETE FROM provider_links WHERE person = $1",
                 "DELETE FROM grants WHERE who = (SELECT 'person:' || name FROM people WHERE id = $1)",
             ] {
                 sqlx::query(sql).bind(id.as_str()).execute(&mut *all).await?;
             }
-            let sql = "UPDATE people SET state = 'removed', password = NULL, roles = '', groups = ''
+            let sql = "UPDATE people SET state = 'removed', password = NULL, roles = '', groups = '',
+                           totp = NULL, totp_since_us = NULL
                        WHERE id = $1 AND state <> 'removed'";
             let done = sqlx::query(sql).bind(id.as_str()).execute(&mut *all).await?;
             all.commit().await?;
@@ -183,21 +200,31 @@ impl Store {
         self.written("remove_person", call).await
     }
 
-    /// Sets a password, and ends every login and invitation of the person.
-    pub async fn set_password(&self, id: &PersonId, hash: &str) -> Result<(), Problem> {
+    /// Sets a password in the place of the one with the hash `before`, or of none, and ends every login and
+    /// invitation of the person. `false`: it was changed meanwhile, and nothing is done.
+    pub async fn set_password(
+        &self,
+        id: &PersonId,
+        before: Option<&str>,
+        hash: &str,
+    ) -> Result<bool, Problem> {
         let call = async {
             let mut all = self.pool.begin().await?;
-            with_password(&mut all, id, hash).await?;
-            all.commit().await
+            if !replace_hash(&mut all, id, before, hash).await? {
+                return Ok(false);
+            }
+            end_everything_of(&mut all, id).await?;
+            all.commit().await.map(|()| true)
         };
         self.written("set_password", call).await
     }
 
-    /// Keeps another hash of the same password.
-    pub async fn rehash(&self, id: &PersonId, hash: &str) -> Result<(), Problem> {
-        let sql = "UPDATE people SET password = $2 WHERE id = $1 AND password IS NOT NULL";
-        let call =
-            async { sqlx::query(sql).bind(id.as_str()).bind(hash).execute(&self.pool).await.map(drop) };
+    /// Keeps another hash of the same password. `false`: the password was changed meanwhile, and stays so.
+    pub async fn rehash(&self, id: &PersonId, before: &str, hash: &str) -> Result<bool, Problem> {
+        let call = async {
+            let mut one = self.pool.acquire().await?;
+            replace_hash(&mut one, id, Some(before), hash).await
+        };
         self.written("rehash", call).await
     }
 
@@ -276,21 +303,29 @@ impl Store {
             if done.rows_affected() == 0 {
                 return Ok(false);
             }
-            with_password(&mut all, id, hash).await?;
+            let sql = "UPDATE people SET password = $2 WHERE id = $1 AND state <> 'removed'";
+            sqlx::query(sql).bind(id.as_str()).bind(hash).execute(&mut *all).await?;
+            end_everything_of(&mut all, id).await?;
             all.commit().await.map(|()| true)
         };
         self.written("accept_person", call).await
     }
 }
 
-/// Within a transaction: a new password, and nothing of the time before it.
-async fn with_password(
-    all: &mut sqlx::SqliteConnection,
+/// `false`: the hash is not that any more.
+async fn replace_hash(
+    one: &mut sqlx::SqliteConnection,
     id: &PersonId,
+    before: Option<&str>,
     hash: &str,
-) -> Result<(), sqlx::Error> {
-    let sql = "UPDATE people SET password = $2 WHERE id = $1 AND state <> 'removed'";
-    sqlx::query(sql).bind(id.as_str()).bind(hash).execute(&mut *all).await?;
+) -> Result<bool, sqlx::Error> {
+    let sql = "UPDATE people SET password = $3 WHERE id = $1 AND password IS $2 AND state <> 'removed'";
+    let done = sqlx::query(sql).bind(id.as_str()).bind(before).bind(hash).execute(one).await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Within a transaction: what was begun before a new password is over.
+async fn end_everything_of(all: &mut sqlx::SqliteConnection, id: &PersonId) -> Result<(), sqlx::Error> {
     for sql in ["DELETE FROM logins WHERE person = $1", "DELETE FROM invitations WHERE person = $1"] {
         sqlx::query(sql).bind(id.as_str()).execute(&mut *all).await?;
     }
@@ -305,7 +340,7 @@ impl PersonRow {
 }
 
 /// Inserts nothing if the name is taken.
-fn insert<'a>(
+pub(super) fn insert<'a>(
     person: &'a PersonRow,
     hash: Option<&'a str>,
 ) -> sqlx::query::Query<'a, sqlx::Sqlite, sqlx::sqlite::SqliteArguments> {
@@ -321,7 +356,7 @@ fn insert<'a>(
         .bind(micros(person.created))
 }
 
-fn name_taken() -> Problem {
+pub(super) fn name_taken() -> Problem {
     Problem::new(Code::BAD_REQUEST)
         .saying("This name is taken, or was somebody's before. Names are not given twice: choose another.")
 }
@@ -356,6 +391,8 @@ pub(super) fn person_of(row: &SqliteRow) -> Result<PersonRow, sqlx::Error> {
         roles: unwords(row, "roles")?,
         groups: unwords(row, "groups")?,
         state: PersonState::of_word(row.try_get("state")?)?,
+        has_password: row.try_get::<Option<&str>, _>("password")?.is_some(),
+        has_second_factor: row.try_get::<Option<i64>, _>("totp_since_us")?.is_some(),
         created: timestamp("created_us", row.try_get("created_us")?)?,
     })
 }

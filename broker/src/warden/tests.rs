@@ -8,7 +8,7 @@ use moorline_wire::term::frame::{HostControl, ViewerControl, ViewerFrame, Viewer
 use super::*;
 use crate::id::{GrantId, LoginId};
 use crate::identity::new_person;
-use crate::store::{GrantRow, LoginRow};
+use crate::store::{GrantRow, LoginRow, Rests, Way};
 use crate::testkit::Kit;
 use crate::testkit::agent::{Agent, Connected};
 use crate::testkit::browser::Browser;
@@ -72,8 +72,10 @@ impl World {
             seen: now,
             address: String::new(),
             agent: String::new(),
+            way: Way::Password,
         };
-        self.kit.store.add_login(secret.hashed(), &login).await.unwrap();
+        let rests = Rests::Password { hash: None, second_factor: false };
+        assert!(self.kit.store.add_login(secret.hashed(), &login, rests).await.unwrap());
         (Pass::Login(login.id.clone(), secret.hashed()), login.id)
     }
 

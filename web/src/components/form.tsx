@@ -57,6 +57,8 @@ export function Form(props: {
   why?: string;
   button: string;
   children: ComponentChildren;
+  /** Another way than this form. */
+  beside?: ComponentChildren;
   /** A text that comes back is what is wrong. */
   send: (fields: Record<string, string>) => Promise<string | undefined>;
 }) {
@@ -90,6 +92,7 @@ export function Form(props: {
         <button type="submit" class="primary" aria-disabled={busy}>
           {busy ? "One moment…" : props.button}
         </button>
+        {props.beside}
       </form>
     </main>
   );

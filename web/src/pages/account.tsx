@@ -1,10 +1,13 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 
 import { type Act, api } from "../api";
 import { Asking, Choices, ListPage, Rows, Shown, text, When } from "../components/admin";
 import { Field } from "../components/form";
 import { logOut, me } from "../state/account";
 import { useList } from "../state/list";
+import { refusalOf } from "../state/refusal";
+import { ProviderLink, SecondFactor } from "./account-security";
+import { OwnSessions } from "./account-sessions";
 
 const SCOPES: readonly (Act | "admin")[] = [
   "shell",
@@ -18,9 +21,19 @@ const SCOPES: readonly (Act | "admin")[] = [
 ];
 const DAY_MS = 24 * 3600 * 1000;
 
-/** What is one's own: where one is logged in, tokens for programs, the password. */
+/** What is one's own: where one is logged in, sessions, tokens for programs, and what one logs in by. */
 export function AccountPage() {
   const list = useList(api.logins);
+  const [provider, setProvider] = useState<string | null>(null);
+  const [refused] = useState(() => refusalOf(location.hash, forgetFragment));
+  const hasPassword = me.value?.ways.includes("password") ?? false;
+  useEffect(() => {
+    // Without an answer there is nothing to link with.
+    api.ways().then(
+      (ways) => setProvider(ways.provider),
+      () => {},
+    );
+  }, []);
 
   async function changePassword(fields: FormData): Promise<boolean> {
     let done = false;
@@ -38,6 +51,7 @@ export function AccountPage() {
 
   return (
     <ListPage title={`Account of ${me.value?.person ?? ""}`} list={list}>
+      {refused && <p role="alert">{refused}</p>}
       <h2>Where you are logged in</h2>
       <Rows label="Logins" heads={["Browser", "Address", "Since", "Last used", ""]}>
         {list.items.value?.map((login) => (
@@ -45,6 +59,7 @@ export function AccountPage() {
             <th scope="row">
               {login.agent || "unknown"}
               {login.this && <span class="quiet"> (this one)</span>}
+              {login.way === "provider" && <span class="quiet"> (by the provider)</span>}
             </th>
             <td>{login.address}</td>
             <td>
@@ -66,26 +81,32 @@ export function AccountPage() {
           </tr>
         ))}
       </Rows>
+      <OwnSessions />
       <Tokens />
-      <Asking title="Change the password" button="Change" send={changePassword}>
-        <Field
-          label="The old password"
-          name="old"
-          type="password"
-          autoComplete="current-password"
-        />
-        <Field
-          label="The new password"
-          name="fresh"
-          type="password"
-          autoComplete="new-password"
-          hint="12 characters or more; every other login of yours ends"
-        />
-        <Field label="The new one again" name="again" type="password" autoComplete="new-password" />
-      </Asking>
+      {hasPassword && <SecondFactor list={list} />}
+      {provider !== null && hasPassword && <ProviderLink list={list} provider={provider} />}
+      {hasPassword && <PasswordChange send={changePassword} />}
     </ListPage>
   );
 }
+
+function PasswordChange({ send }: { send: (fields: FormData) => Promise<boolean> }) {
+  return (
+    <Asking title="Change the password" button="Change" send={send}>
+      <Field label="The old password" name="old" type="password" autoComplete="current-password" />
+      <Field
+        label="The new password"
+        name="fresh"
+        type="password"
+        autoComplete="new-password"
+        hint="12 characters or more; every other login of yours ends"
+      />
+      <Field label="The new one again" name="again" type="password" autoComplete="new-password" />
+    </Asking>
+  );
+}
+
+const forgetFragment = () => history.replaceState(null, "", location.pathname + location.search);
 
 function Tokens() {
   const list = useList(api.tokens);

@@ -1,17 +1,23 @@
 import { useState } from "preact/hooks";
 
-import { type Account, api, type Role } from "../api";
+import { type Account, api, type Role, type Way } from "../api";
 import { Asking, Choices, ListPage, Rows, Shown, text, When, wordsOf } from "../components/admin";
 import { Field } from "../components/form";
 import { QuestionDialog } from "../components/question";
 import { useList } from "../state/list";
 
+const WAYS: Record<Way, string> = {
+  password: "password",
+  totp: "second factor",
+  provider: "provider",
+};
 const ROLES: readonly Role[] = ["admin", "operator", "watcher"];
 
 /** Who has an account. For administrators. */
 export function PeoplePage() {
   const list = useList(api.people);
   const [invitation, setInvitation] = useState<{ name: string; link: string } | null>(null);
+  const [locked, setLocked] = useState<Account | null>(null);
   const [leaving, setLeaving] = useState<Account | null>(null);
 
   const invited = (name: string, secret: string) =>
@@ -35,6 +41,12 @@ export function PeoplePage() {
     if (yes && person) await list.change(() => api.removePerson(person.id));
   }
 
+  async function reset(yes: boolean): Promise<void> {
+    const person = locked;
+    setLocked(null);
+    if (yes && person) await list.change(() => api.resetTotp(person.id));
+  }
+
   return (
     <ListPage
       title="People"
@@ -48,7 +60,7 @@ export function PeoplePage() {
           dismiss={() => setInvitation(null)}
         />
       )}
-      <Rows label="People" heads={["Name", "Roles", "Groups", "Since", ""]}>
+      <Rows label="People" heads={["Name", "Roles", "Groups", "Logs in by", "Since", ""]}>
         {list.items.value?.map((person) => (
           <tr key={person.id}>
             <th scope="row">
@@ -57,6 +69,7 @@ export function PeoplePage() {
             </th>
             <td>{person.roles.join(", ") || "none"}</td>
             <td>{person.groups.join(", ")}</td>
+            <td>{person.ways.map((way) => WAYS[way]).join(", ") || "nothing yet"}</td>
             <td>
               <When at={person.created} />
             </td>
@@ -79,6 +92,11 @@ export function PeoplePage() {
               >
                 {person.state === "active" ? "Disable" : "Enable"}
               </button>
+              {person.ways.includes("totp") && (
+                <button type="button" onClick={() => setLocked(person)}>
+                  Reset second factor
+                </button>
+              )}
               <button type="button" class="warn" onClick={() => setLeaving(person)}>
                 Remove
               </button>
@@ -91,6 +109,19 @@ export function PeoplePage() {
         <Field label="Groups" name="groups" autoComplete="off" optional />
         <Choices legend="Roles" name="roles" words={ROLES} />
       </Asking>
+      {locked && (
+        <QuestionDialog
+          title={`Reset the second factor of ${locked.name}?`}
+          yes="Reset"
+          no="Keep"
+          answer={(yes) => void reset(yes)}
+        >
+          <p>
+            Be sure that it is {locked.name} who asks for it: the password alone is enough
+            afterwards. Their logins end.
+          </p>
+        </QuestionDialog>
+      )}
       {leaving && (
         <QuestionDialog
           title={`Remove ${leaving.name}?`}

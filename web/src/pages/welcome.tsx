@@ -14,6 +14,7 @@ type Invited =
 /** A link with which somebody sets a password. Its secret is in the fragment, which no browser sends. */
 export function WelcomePage() {
   const [secret] = useState(takeSecret);
+  const [asksCode, setAsksCode] = useState(false);
   const [invited, setInvited] = useState<Invited>({ is: "asking" });
   useEffect(() => {
     document.title = "Welcome · Moorline";
@@ -27,7 +28,13 @@ export function WelcomePage() {
     const { name = "", password = "", again = "" } = fields;
     if (password !== again) return "The two passwords differ. Type the same one twice.";
     const administrator = invited.is === "there" && invited.person === null;
-    await api.accept(secret, administrator ? name : undefined, password);
+    try {
+      await api.accept(secret, administrator ? name : undefined, password, fields.code);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== "second_factor") throw error;
+      setAsksCode(true);
+      return error.message;
+    }
     await refreshMe();
     go("/", "replace");
     return undefined;
@@ -70,6 +77,15 @@ export function WelcomePage() {
             type="password"
             autoComplete="new-password"
           />
+          {asksCode && (
+            <Field
+              label="Code"
+              name="code"
+              autoComplete="one-time-code"
+              hint="of your authenticator, or a recovery code"
+              focus
+            />
+          )}
         </Form>
       ) : (
         <main class="page narrow">

@@ -2,6 +2,8 @@
 
 use super::staff::{LAB, SESSION, Staff, YARD};
 use super::*;
+use crate::access::Role;
+use crate::store::PersonRow;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -68,7 +70,7 @@ async fn the_last_administrator_stays_one() {
     let oper = staff.id_of("oper").await;
     staff.root("PATCH", &format!("/api/v1/people/{oper}"), json!({ "roles": ["admin"] })).await;
     staff.root("DELETE", &root, json!({})).await.refuses(Code::BAD_REQUEST);
-    staff.store.set_password(&oper.parse().unwrap(), "$argon2id$x").await.unwrap();
+    assert!(staff.store.set_password(&oper.parse().unwrap(), None, "$argon2id$x").await.unwrap());
     assert_eq!(staff.root("DELETE", &root, json!({})).await.status, 200);
     staff.root("GET", "/api/v1/me", json!({})).await.refuses(Code::LOGIN_EXPIRED);
 }
@@ -271,4 +273,82 @@ async fn what_was_done_stands_in_the_audit_with_who_what_where_and_how_it_ended(
     assert_eq!((rest["entries"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
     let of_oper = staff.root("GET", "/api/v1/audit?who=oper&what=device_rename", json!({})).await.json();
     assert_eq!(of_oper["entries"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn an_administrator_sees_how_people_log_in_and_takes_a_lost_second_factor_away() {
+    let staff = Staff::new().await;
+    let oper = staff.id_of("oper").await;
+    let person = format!("/api/v1/people/{oper}");
+    let ways = async || staff.root("GET", &person, json!({})).await.json()["ways"].clone();
+    assert_eq!(ways().await, json!([]));
+    let id = oper.parse().unwrap();
+    assert!(staff.store.begin_totp(&id, b"secret").await.unwrap());
+    let login = staff.store.logins(&id).await.unwrap().remove(0).id;
+    assert!(staff.store.confirm_totp(&id, b"secret", 1, &[], &login, clock::wall()).await.unwrap());
+    assert_eq!(ways().await, json!(["totp"]));
+    assert_eq!(
+        staff.root("DELETE", &format!("{person}/totp"), json!({})).await.json(),
+        json!({ "done": true })
+    );
+    assert_eq!(ways().await, json!([]));
+    staff.asks("oper", "GET", "/api/v1/me", json!({})).await.refuses(Code::LOGIN_EXPIRED);
+    staff.root("DELETE", &format!("{person}/totp"), json!({})).await.refuses(Code::UNKNOWN);
+    let audit = staff.root("GET", "/api/v1/audit?what=totp_reset", json!({})).await.json();
+    let outcome = |at: usize| audit["entries"][at]["outcome"].as_str().unwrap();
+    assert_eq!((outcome(0), outcome(1), &audit["entries"][0]["on"]), ("unknown", "done", &json!(oper)));
+}
+
+/// Once a listener was asked only every five minutes who they are.
+#[actix_web::test]
+async fn the_events_end_with_the_login_or_the_right_to_hear_them() {
+    let staff = Staff::with(|config| config.login.check = Duration::from_secs(1)).await;
+    let root = staff.store.person_named("root").await.unwrap().unwrap();
+    let listens = async || {
+        let head = format!(
+            "GET /api/v1/events HTTP/1.1\r\nhost: {}\r\ncookie: moorline=cookie-of-root\r\n\r\n",
+            staff.broker.host()
+        );
+        let mut stream = TcpStream::connect(staff.broker.app.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut first = vec![0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(first, b"HTTP/1.1 200");
+        stream
+    };
+    let ends = async |mut stream: TcpStream| {
+        let mut rest = Vec::new();
+        // The last piece of a chunked answer: the connection itself is kept.
+        let over = async {
+            while !rest.ends_with(b"\r\n0\r\n\r\n") && stream.read_buf(&mut rest).await.unwrap_or(0) > 0 {}
+        };
+        clock::within(Duration::from_secs(10), Wait::HttpBody, over).await.is_ok()
+    };
+    let stream = listens().await;
+    // Nobody says that this was changed: it is found by looking.
+    staff.store.change_person(&PersonRow { roles: vec![Role::Operator], ..root.clone() }).await.unwrap();
+    assert!(ends(stream).await, "demoted, and still listening");
+    staff.store.change_person(&root).await.unwrap();
+    let stream = listens().await;
+    staff.store.end_logins(&root.id).await.unwrap();
+    assert!(ends(stream).await, "logged out, and still listening");
+}
+
+/// Whoever reached a demo could have made an account that counts once its folder is used without demo mode.
+#[actix_web::test]
+async fn in_demo_mode_nobody_makes_or_changes_accounts_or_what_they_are_given() {
+    let broker = Broker::start().await;
+    for (method, path) in [
+        ("POST", "/api/v1/people"),
+        ("PATCH", "/api/v1/people/p-aaaaaaaaaaaaaaaa"),
+        ("DELETE", "/api/v1/people/p-aaaaaaaaaaaaaaaa"),
+        ("POST", "/api/v1/people/p-aaaaaaaaaaaaaaaa/invitations"),
+        ("POST", "/api/v1/grants"),
+        ("DELETE", "/api/v1/grants/g-aaaaaaaaaaaaaaaa"),
+    ] {
+        let refused = broker.json(method, path, json!({ "name": "eve", "roles": ["admin"] })).await;
+        refused.refuses(Code::POLICY);
+        assert!(refused.text.contains("Demo mode has no accounts"), "{refused:?}");
+    }
+    assert_eq!(broker.get("/api/v1/people").await.json(), json!({ "people": [] }));
 }

@@ -227,3 +227,69 @@ async fn no_password_and_no_secret_is_in_an_answer_or_a_metric() {
     let text = broker.get("/metrics").await.text;
     assert!(text.contains("moorline_auth_failures_total{kind=\"password\"} 1"), "{text}");
 }
+
+/// A code of an authenticator; each step is taken once.
+fn code(secret: &str, step: i64) -> String {
+    let secret = data_encoding::BASE32_NOPAD.decode(secret.as_bytes()).unwrap();
+    crate::identity::code_at(&secret, clock::wall().as_second() / 30 + step).to_string()
+}
+
+#[actix_web::test]
+async fn where_a_second_factor_is_required_nothing_else_is_let_through_until_there_is_one() {
+    let (broker, secret) = fresh(|config| config.login.totp = crate::config::Totp::Required).await;
+    let body = json!({ "secret": secret, "name": "anna", "password": PASSWORD });
+    let (own, _) = cookie(&broker.page("POST", "/api/v1/invitation/accept", "", body).await);
+    assert_eq!(broker.page("GET", "/api/v1/me", &own, json!({})).await.json()["second_factor"], "missing");
+    for (method, path) in [
+        ("GET", "/api/v1/devices"),
+        ("GET", "/api/v1/people"),
+        ("GET", "/api/v1/me/logins"),
+        ("POST", "/api/v1/me/password"),
+        ("POST", "/api/v1/tokens"),
+        ("POST", "/api/v1/sessions"),
+    ] {
+        broker.page(method, path, &own, json!({})).await.refuses(Code::SECOND_FACTOR_MISSING);
+    }
+    let terminal = format!("/api/v1/sessions/{NO_SESSION}/terminal");
+    let origin = format!("http://{}", broker.host());
+    let headers = [("cookie", own.as_str()), ("origin", origin.as_str())];
+    broker.upgrade(&terminal, "moorline.term.v1", &headers).await.refuses(Code::SECOND_FACTOR_MISSING);
+
+    let totp = async |path: &str, body: Value| {
+        broker.page("POST", &format!("/api/v1/me/totp{path}"), &own, body).await
+    };
+    totp("", json!({ "password": "wrong" })).await.refuses(Code::LOGIN_REFUSED);
+    let begun = totp("", json!({ "password": PASSWORD })).await.json();
+    let shared = begun["secret"].as_str().unwrap();
+    assert!(begun["uri"].as_str().unwrap().starts_with("otpauth://totp/moorline:anna?secret="), "{begun}");
+    assert!(begun["qr"].as_str().unwrap().contains("<svg"), "{begun}");
+    totp("/confirm", json!({ "code": "000000" })).await.refuses(Code::CODE_REFUSED);
+    let confirmed = totp("/confirm", json!({ "code": code(shared, -1) })).await.json();
+    assert_eq!(confirmed["recovery_codes"].as_array().unwrap().len(), 10);
+    assert_eq!(broker.page("GET", "/api/v1/people", &own, json!({})).await.status, 200);
+
+    broker.log_in("anna", PASSWORD, "").await.refuses(Code::SECOND_FACTOR);
+    let with = |code: String| json!({ "name": "anna", "password": PASSWORD, "code": code });
+    broker.page("POST", "/api/v1/login", "", with("000000".into())).await.refuses(Code::CODE_REFUSED);
+    let again = broker.page("POST", "/api/v1/login", "", with(code(shared, 0))).await;
+    assert_eq!(again.json(), json!({ "person": "anna" }));
+    totp("/off", json!({ "password": PASSWORD, "code": "000000" })).await.refuses(Code::CODE_REFUSED);
+    let audit = broker.page("GET", "/api/v1/audit", &own, json!({})).await.json();
+    let acts = audit["entries"].as_array().unwrap().iter().map(|entry| (&entry["what"], &entry["outcome"]));
+    let told = [
+        ("totp_off", "code_refused"),
+        ("login", "done"),
+        ("login", "code_refused"),
+        ("totp_confirm", "done"),
+        ("totp_confirm", "code_refused"),
+        ("totp_begin", "done"),
+        ("totp_begin", "login_refused"),
+        ("invitation_accept", "done"),
+    ];
+    let told = told.map(|(what, outcome)| (json!(what), json!(outcome)));
+    assert!(acts.eq(told.iter().map(|(what, outcome)| (what, outcome))), "{audit}");
+    assert!(!audit.to_string().contains(shared));
+    let recovery = confirmed["recovery_codes"][0].as_str().unwrap();
+    assert_eq!(totp("/off", json!({ "password": PASSWORD, "code": recovery })).await.status, 200);
+    broker.page("GET", "/api/v1/people", &own, json!({})).await.refuses(Code::SECOND_FACTOR_MISSING);
+}

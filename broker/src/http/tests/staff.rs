@@ -6,7 +6,7 @@ use super::*;
 use crate::access::{Role, Scope};
 use crate::id::{GrantId, LoginId, TokenId};
 use crate::identity::new_person;
-use crate::store::{DeviceRow, GrantRow, LoginRow, PersonRow, Standing, TokenRow};
+use crate::store::{DeviceRow, GrantRow, LoginRow, PersonRow, Rests, Standing, TokenRow, Way};
 use crate::token::{Hashed, Token};
 
 /// A device with the tag `lab`.
@@ -15,6 +15,9 @@ pub const LAB: &str = "d-labaaaaaaaaaaaaa";
 pub const YARD: &str = "d-yardaaaaaaaaaaaa";
 /// A session of `oper` in the lab, as `pi`.
 pub const SESSION: &str = "s-operaaaaaaaaaaaaaaaaaaaaaa";
+
+/// The hash of a password that nobody knows.
+const NOBODYS: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA";
 
 /// Everybody who could ask, as the columns of the table.
 pub const EVERYBODY: [&str; 7] = ["anonymous", "expired", "walt", "oper", "other", "root", "demoted"];
@@ -57,10 +60,7 @@ impl Staff {
             add_login(&store, &person, name, days).await;
         }
         let root = store.person_named("root").await.unwrap().unwrap();
-        store
-            .set_password(&root.id, "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA")
-            .await
-            .unwrap();
+        store.set_password(&root.id, None, NOBODYS).await.unwrap();
         add_login(&store, &root, "root", 0).await;
         for (who, acts, devices, logins) in [
             ("person:walt", "watch", "lab", "*"),
@@ -148,8 +148,11 @@ async fn add_login(store: &Store, person: &PersonRow, name: &str, days: i64) {
         seen: then,
         address: "127.0.0.1".into(),
         agent: "test".into(),
+        way: Way::Password,
     };
-    store.add_login(Hashed::of(&format!("cookie-of-{name}")), &login).await.unwrap();
+    let hash = store.credentials(&person.name).await.unwrap().unwrap().hash;
+    let rests = Rests::Password { hash: hash.as_ref().map(|hash| hash.as_str()), second_factor: false };
+    assert!(store.add_login(Hashed::of(&format!("cookie-of-{name}")), &login, rests).await.unwrap());
 }
 
 pub async fn add_grant(store: &Store, who: &str, acts: &str, devices: &str, logins: &str) -> GrantId {
