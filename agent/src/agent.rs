@@ -93,6 +93,11 @@ impl Agent {
         self.state.next_identity()
     }
 
+    /// Makes it, if there is none yet.
+    pub fn make_next_identity(&self) -> Result<(), Problem> {
+        self.state.make_next_identity(self.identity().device())
+    }
+
     /// Whether there is such a key.
     pub fn has_next_identity(&self) -> bool {
         self.state.has_next_identity()

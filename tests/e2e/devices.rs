@@ -19,6 +19,7 @@ once! {
     who_cannot_enrol_is_told_why_and_nothing_is_written,
     a_revoked_device_loses_its_link_and_its_sessions_at_once_and_never_comes_back,
     a_device_gets_another_key_under_a_running_shell,
+    a_device_is_asked_for_another_key_now_or_when_it_comes,
     a_device_whose_clock_says_1970_gets_its_sessions,
     the_openssh_of_a_device_is_set_up_for_the_broker_and_set_back,
 }
@@ -317,6 +318,38 @@ async fn a_device_gets_another_key_under_a_running_shell(stage: &Stage) -> Resul
     drop(thief);
     ensure!(shell.runs("echo \"<$token>\"").await?.0.contains("<kept>"), "the thief took the link");
     kept_in_the_audit(&world.broker, &["device_key_change"]).await
+}
+
+async fn a_device_is_asked_for_another_key_now_or_when_it_comes(stage: &Stage) -> Result<()> {
+    let mut world = World::new(stage, Kind::Embedded).await?;
+    let shell = world.shell().await?;
+    shell.runs("token=kept").await?;
+    let (file, path) =
+        (Agent::state_of(stage, "device").join("identity"), format!("/api/v1/devices/{}", world.device.id));
+    let first = std::fs::read(&file)?;
+    post(&world.broker, &format!("{path}/rotate-key")).await?.is(200)?;
+    let second = changed(&world.broker, &file, &path, &first).await?;
+    ensure!(shell.runs("echo \"<$token>\"").await?.0.contains("<kept>"), "another shell");
+    ensure!(shell.losses() == (0, 0), "{:?}", shell.losses());
+    // Killed while the key that was asked for is made and not shown: the next one finds it there.
+    world.device.agent.process.kill()?;
+    post(&world.broker, &format!("{path}/rotate-key")).await?.is(200)?;
+    ensure!(std::fs::read(&file)? == second, "who changed it?");
+    world.device.agent.restart(stage)?;
+    changed(&world.broker, &file, &path, &second).await?;
+    shell.attached_again(0).await?;
+    ensure!(shell.runs("echo \"<$token>\"").await?.0.contains("<kept>"), "another shell");
+    kept_in_the_audit(&world.broker, &["device_key_ask", "device_key_change"]).await
+}
+
+/// Waits until a device uses another key than that; gives the file with it.
+async fn changed(broker: &Broker, file: &std::path::Path, path: &str, before: &[u8]) -> Result<Vec<u8>> {
+    eventually(SOON, "the device to use another key", async || {
+        let (now, shown) = (std::fs::read(file)?, broker.get(path).await?);
+        ensure!(now != before && shown["key_asked"] == false && shown["state"] == "online", "{shown}");
+        Ok(now)
+    })
+    .await
 }
 
 async fn a_device_whose_clock_says_1970_gets_its_sessions(stage: &Stage) -> Result<()> {

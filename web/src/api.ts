@@ -44,6 +44,8 @@ export interface Device {
   tags: string[];
   /** Whether it is there, also while it waits for approval. */
   connected: boolean;
+  /** Whether it is asked for another key and has not used one yet. */
+  key_asked: boolean;
   /** Whether whoever asks may approve, rename, revoke and forget it. */
   may_manage: boolean;
 }
@@ -259,6 +261,7 @@ export const api = {
   changeDevice: (id: string, change: { name?: string; tags?: string[] }) =>
     ask<Device>("PATCH", `devices/${id}`, change),
   approveDevice: (id: string) => ask<Device>("POST", `devices/${id}/approve`, {}),
+  rotateDeviceKey: (id: string) => ask<Device>("POST", `devices/${id}/rotate-key`, {}),
   revokeDevice: (id: string) => ask<Device>("POST", `devices/${id}/revoke`, {}),
   forgetDevice: (id: string) => ask<{ forgotten: boolean }>("DELETE", `devices/${id}`),
   installKeys: () =>

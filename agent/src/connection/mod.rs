@@ -64,15 +64,15 @@ pub async fn run(agent: &Agent, dialer: &Dialer, leave: &CancellationToken) {
             () = leave.cancelled() => return,
             connected = away(&mut bond, agent, attempt) => connected,
         };
-        let next_key_taken = connected.as_ref().is_ok_and(|(_, welcome)| welcome.next_key_taken);
+        let key_changes = connected.as_ref().is_ok_and(|(_, welcome)| key_changes(agent, welcome, shown));
         let outcome = match connected
             .and_then(|(socket, welcome)| Ok((socket, take_up(&mut bond, &welcome, agent)?)))
         {
             Ok((socket, bond)) => {
                 let since = clock::now();
                 still.told();
-                let ended = if next_key_taken {
-                    // The link goes on with the next connection, which uses that key: so the one before ends.
+                let ended = if key_changes {
+                    // The link goes on with the next connection.
                     Ended::KeyChange
                 } else {
                     drive::drive(socket, bond, agent, &still, shown, leave).await
@@ -120,6 +120,21 @@ async fn connect(
     let greeting = greet::greet(&mut socket, agent, resume, stood_still_ms);
     let welcome = clock::within(agent.config.timing.greeting, "the greeting", Box::pin(greeting)).await??;
     Ok((socket, welcome))
+}
+
+/// Whether it is time to greet anew because of this device's key: to use the one that the broker has just taken,
+/// which ends the one before, or to show it the one that it asks for.
+fn key_changes(agent: &Agent, welcome: &Welcome, shown: bool) -> bool {
+    if welcome.next_key_taken || !welcome.key_asked || shown {
+        return welcome.next_key_taken;
+    }
+    match agent.make_next_identity() {
+        Ok(()) => true,
+        Err(problem) => {
+            tracing::warn!(%problem, "the broker asks for another key of this device, and none can be made");
+            false
+        }
+    }
 }
 
 /// Greets once, for `moorline-agent enroll`, and closes: whether the broker takes this device, and as what.

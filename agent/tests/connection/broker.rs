@@ -251,6 +251,7 @@ impl Shared {
             spread_ms: 0,
             pending: false,
             next_key_taken: false,
+            key_asked: false,
         };
         (Greeting::Welcome(welcome), Some(link))
     }

@@ -1,5 +1,6 @@
 //! Relations between settings: what each value allows alone, but not together.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Loaded, Timing};
@@ -76,6 +77,25 @@ fn logins(loaded: &Loaded) -> Result<(), String> {
     Ok(())
 }
 
+/// A login provider is asked over https, or on the broker's own machine, and roles are given by lines that can be read.
+fn provider(loaded: &Loaded) -> Result<(), String> {
+    let oidc = &loaded.config.oidc;
+    if let Some(line) = oidc.roles.iter().find(|line| role_line(line).is_none()) {
+        let roles = loaded.told("oidc.roles");
+        return Err(format!("{roles} has {line:?}, but GROUP=ROLE is expected, like \"ops=operator\"."));
+    }
+    if oidc.issuer.is_empty() {
+        return Ok(());
+    }
+    if !(oidc.issuer.starts_with("https://") || is_on_own_machine(&oidc.issuer)) {
+        return Err(format!("{} must be an address of https://.", loaded.told("oidc.issuer")));
+    }
+    if oidc.client_id.is_empty() {
+        return Err(format!("{} needs oidc.client_id.", loaded.told("oidc.issuer")));
+    }
+    Ok(())
+}
+
 /// A certificate and its key come together.
 fn tls(loaded: &Loaded) -> Result<(), String> {
     let tls = &loaded.config.tls;
@@ -87,25 +107,12 @@ fn tls(loaded: &Loaded) -> Result<(), String> {
     Err(format!("{} needs {}, too.", loaded.told(there), loaded.told(missing)))
 }
 
-/// A login provider is asked over https, or on the broker's own machine, and roles are given by lines that can be read.
-fn provider(loaded: &Loaded) -> Result<(), String> {
-    let oidc = &loaded.config.oidc;
-    if let Some(line) = oidc.roles.iter().find(|line| role_line(line).is_none()) {
-        let roles = loaded.told("oidc.roles");
-        return Err(format!("{roles} has {line:?}, but GROUP=ROLE is expected, like \"ops=operator\"."));
-    }
-    if oidc.issuer.is_empty() {
-        return Ok(());
-    }
-    let host = oidc.issuer.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
-    let is_own = host.is_some_and(|host| host == "localhost" || host.starts_with("127."));
-    if !(oidc.issuer.starts_with("https://") || is_own) {
-        return Err(format!("{} must be an address of https://.", loaded.told("oidc.issuer")));
-    }
-    if oidc.client_id.is_empty() {
-        return Err(format!("{} needs oidc.client_id.", loaded.told("oidc.issuer")));
-    }
-    Ok(())
+/// An address over plain http that no network sees.
+fn is_on_own_machine(address: &str) -> bool {
+    let place = address.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    let with_port = place.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+    let host = with_port.map_or(place, |(host, _)| host);
+    host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Each pair: the first must be less than the second.

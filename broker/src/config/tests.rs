@@ -274,3 +274,32 @@ fn demo_mode_on_another_address_than_loopback_is_refused() {
         assert!(with_set(&["demo=true", &format!("listen={listen}")]).is_ok());
     }
 }
+
+#[test]
+fn a_login_provider_is_asked_where_nobody_can_listen_and_roles_are_given_by_lines_that_can_be_read() {
+    let with_provider = |issuer: &str| {
+        with_set(&[
+            &format!("oidc.issuer={issuer}"),
+            "oidc.client_id=moorline",
+            "oidc.roles=ops=operator,*=watcher",
+        ])
+    };
+    for issuer in ["https://id.example.org/realms/main", "http://localhost:9000", "http://127.0.0.1:9000/x"] {
+        assert!(with_provider(issuer).is_ok(), "{issuer}");
+    }
+    for issuer in [
+        "http://id.example.org",
+        "http://127.evil.example",
+        "http://localhost:x@evil.example/",
+        "http://localhost.evil.example",
+        "ftp://localhost",
+        "id",
+    ] {
+        let text = refusal(with_provider(issuer));
+        assert_eq!(text, format!("oidc.issuer = {issuer:?} (--set) must be an address of https://."));
+    }
+    let text = refusal(with_set(&["oidc.issuer=https://id.example.org"]));
+    assert_eq!(text, "oidc.issuer = \"https://id.example.org\" (--set) needs oidc.client_id.");
+    let text = refusal(with_set(&["oidc.roles=ops=king"]));
+    assert!(text.contains("has \"ops=king\", but GROUP=ROLE is expected"), "{text}");
+}

@@ -232,9 +232,9 @@ macro_rules! words {
 }
 
 words!(EnrollMode { "automatic" => Automatic, "closed" => Closed });
+words!(Totp { "optional" => Optional, "required" => Required });
 words!(TlsVersion { "1.2" => Tls12, "1.3" => Tls13 });
 words!(LoginWith { "certificate" => Certificate, "certificate_then_key" => CertificateThenKey, "key" => Key });
-words!(Totp { "optional" => Optional, "required" => Required });
 words!(Overflow { "continue" => Continue, "hold" => Hold });
 words!(LogFormat { "auto" => Auto, "pretty" => Pretty, "json" => Json });
 

@@ -334,6 +334,22 @@ impl Handler<Forget> for DeviceDirectory {
     }
 }
 
+/// A device is to greet anew, at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct GreetAnew(pub DeviceId);
+
+impl Handler<GreetAnew> for DeviceDirectory {
+    type Result = ();
+
+    fn handle(&mut self, GreetAnew(device): GreetAnew, _: &mut Self::Context) {
+        let Some(entry) = self.links.get(&device) else { return };
+        if entry.connection.try_send(GoAway { come_back_after: Duration::ZERO }).is_err() {
+            warn!(%device, "connection does not take that its device is to greet anew");
+        }
+    }
+}
+
 /// The broker goes away.
 #[derive(Message)]
 #[rtype(result = "()")]

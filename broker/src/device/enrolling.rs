@@ -159,6 +159,7 @@ fn new_row(
         name: plain(&hello.name),
         key,
         next_key: None,
+        key_asked: false,
         standing: if waits { Standing::Pending } else { Standing::Approved },
         install_key: listed.map(|listed| listed.id.clone()),
         login: plain(&hello.login),

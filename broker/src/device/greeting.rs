@@ -62,6 +62,8 @@ pub struct Greeted {
     pub pending: bool,
     /// The next key that it showed counts from now on.
     pub next_key_taken: bool,
+    /// It is asked for another key.
+    pub key_asked: bool,
     /// When it was asked who it is.
     pub began: Instant,
 }
@@ -152,11 +154,13 @@ async fn admit(
     let row = parts.store.device(&hello.device).await?;
     owns(row.as_ref(), &hello, &key)?;
     let proved = enrolling::proved(parts, &hello, challenge).await?;
-    let mut next_key_taken = false;
+    let (mut next_key_taken, mut key_asked) = (false, false);
     let standing = match row {
         Some(row) if row.standing == Standing::Revoked => return Err(Problem::new(Code::DEVICE_REVOKED)),
         Some(row) => {
             next_key_taken = keys_changed(parts, &hello, challenge, &row, &key, peer).await?;
+            // A greeting with the next key is what was asked for.
+            key_asked = row.key_asked && row.key == key && !next_key_taken;
             known(parts, &hello, &row, host_keys).await?;
             row.standing
         }
@@ -181,6 +185,7 @@ async fn admit(
         keeper: keeper(&hello.capabilities),
         pending: standing == Standing::Pending,
         next_key_taken,
+        key_asked,
         began,
         device: hello.device,
     })
@@ -348,5 +353,6 @@ pub fn welcome(
         handover: parts.ca.handover(),
         pending: proved.pending,
         next_key_taken: proved.next_key_taken,
+        key_asked: proved.key_asked,
     }
 }

@@ -194,6 +194,12 @@ impl Devices {
         let _ = self.directory.send(directory::Forget(device.clone(), EndLink::Revoked)).await;
     }
 
+    /// Lets a device greet anew, now if it is there; its link and its sessions go on.
+    pub async fn greet_anew(&self, device: &DeviceId) {
+        // Without a directory there are no links.
+        let _ = self.directory.send(directory::GreetAnew(device.clone())).await;
+    }
+
     /// Tells every agent to come back later, each at another moment, and closes the links.
     pub async fn drain(&self) {
         // Without a directory there are no links.

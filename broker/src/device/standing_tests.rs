@@ -218,6 +218,7 @@ async fn a_greeting_that_began_before_the_device_was_revoked_comes_too_late() {
             keeper: None,
             pending: false,
             next_key_taken: false,
+            key_asked: false,
             began,
         };
         let arrived = Arrived { proved, ends, peer: ([127, 0, 0, 1], 1).into(), place: Arbiter::current() };

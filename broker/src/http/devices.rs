@@ -56,6 +56,8 @@ pub(super) struct Device {
     sessions: usize,
     /// What administrators call it, for grants.
     tags: Vec<String>,
+    /// Whether it is asked for another key and has not used one yet.
+    key_asked: bool,
     /// Whether you may approve, rename, revoke and forget it.
     may_manage: bool,
     /// The install key that it enrolled with; `null`: the one of `enroll.install_key_file`.
@@ -261,6 +263,7 @@ fn device(row: DeviceRow, state: Option<&DeviceState>, sessions: usize, may_mana
             .collect(),
         sessions,
         tags: row.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        key_asked: row.key_asked,
         may_manage,
         install_key: row.install_key.map(String::from),
     }

@@ -6,9 +6,8 @@
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
 //! - `faults`: failures on purpose, in a broker that was started for that
 //! - `cookie`, `peer`: the cookie of a login, and where a request comes from
-//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`,
-//!   `standing`, `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the
-//!   handlers
+//! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `standing`,
+//!   `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -96,6 +95,7 @@ fn routes(r: &mut Routes) {
         .put(Admin, private_keys::set)
         .delete(Admin, private_keys::remove);
     r.at("/api/v1/devices/{id}/approve").post(OnDevice(Act::Manage), standing::approve);
+    r.at("/api/v1/devices/{id}/rotate-key").post(OnDevice(Act::Manage), standing::rotate_key);
     r.at("/api/v1/devices/{id}/revoke").post(OnDevice(Act::Manage), standing::revoke);
     r.at("/api/v1/sessions")
         .get(Person, session_list::list)

@@ -56,6 +56,7 @@ use super::{
         private_keys::set,
         private_keys::remove,
         standing::approve,
+        standing::rotate_key,
         standing::revoke,
         install_keys::list,
         install_keys::create,

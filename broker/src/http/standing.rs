@@ -1,4 +1,4 @@
-//! Whether a device may have sessions: approve, revoke.
+//! Whether a device may have sessions, and by which key it is known: approve, revoke, ask for another key.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
@@ -32,6 +32,28 @@ pub(super) async fn approve(
     });
     audit(&req, &person, "device_approve", id.as_str(), &outcome);
     outcome?;
+    one(&parts, &person, &id).await.map(Json)
+}
+
+/// Asks a device for another key, now if it is there, else when it comes. Its sessions go on.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/rotate-key", params(("id" = String, Path)),
+    responses((status = 200, body = Device), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn rotate_key(
+    req: HttpRequest,
+    parts: Data<Parts>,
+    person: Person,
+    Id(id): Id<DeviceId>,
+) -> Result<Json<Device>, Problem> {
+    let outcome = parts.store.ask_for_key(&id).await.and_then(|asked| {
+        let none = || {
+            Problem::new(Code::BAD_REQUEST)
+                .saying("This device is asked for another key already, or was revoked. Wait until it comes.")
+        };
+        asked.then_some(()).ok_or_else(none)
+    });
+    audit(&req, &person, "device_key_ask", id.as_str(), &outcome);
+    outcome?;
+    parts.devices.greet_anew(&id).await;
     one(&parts, &person, &id).await.map(Json)
 }
 

@@ -22,6 +22,8 @@ pub struct DeviceRow {
     pub key: Vec<u8>,
     /// The key that takes the place of that one as soon as it is used.
     pub next_key: Option<Vec<u8>>,
+    /// It is asked for another key.
+    pub key_asked: bool,
     /// Whether it may have sessions.
     pub standing: Standing,
     /// The install key that it came with; `None`: the one of `enroll.install_key_file`.
@@ -238,6 +240,7 @@ fn device_of(row: &SqliteRow) -> Result<DeviceRow, sqlx::Error> {
         name: row.try_get("name")?,
         key: row.try_get("key")?,
         next_key: row.try_get("next_key")?,
+        key_asked: row.try_get("key_asked")?,
         standing: standing_of(row)?,
         install_key: row
             .try_get::<Option<&str>, _>("install_key")?

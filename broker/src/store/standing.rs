@@ -85,6 +85,17 @@ impl Store {
         self.measured("is_revoked", call).await
     }
 
+    /// Asks a device for another key. `false`: it was asked before, or was revoked.
+    pub async fn ask_for_key(&self, id: &DeviceId) -> Result<bool, Problem> {
+        let call = async {
+            let sql = "UPDATE devices SET key_asked = TRUE
+                       WHERE id = $1 AND NOT key_asked AND standing <> 'revoked'";
+            let done = sqlx::query(sql).bind(id.as_str()).execute(&self.pool).await?;
+            Ok(done.rows_affected() > 0)
+        };
+        self.written("ask_for_key", call).await
+    }
+
     /// Keeps the key that is to take the place of a device's present one; both count until it is used.
     pub async fn next_device_key(&self, id: &DeviceId, next: &[u8]) -> Result<(), Problem> {
         let call = async {
@@ -97,7 +108,8 @@ impl Store {
     /// The next key was used: the one before counts no more.
     pub async fn device_key_changed(&self, id: &DeviceId, next: &[u8]) -> Result<(), Problem> {
         let call = async {
-            let sql = "UPDATE devices SET key = next_key, next_key = NULL WHERE id = $1 AND next_key = $2";
+            let sql = "UPDATE devices SET key = next_key, next_key = NULL, key_asked = FALSE
+                       WHERE id = $1 AND next_key = $2";
             sqlx::query(sql).bind(id.as_str()).bind(next).execute(&self.pool).await.map(drop)
         };
         self.written("device_key_changed", call).await

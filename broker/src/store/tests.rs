@@ -19,6 +19,7 @@ fn device(id: &str) -> DeviceRow {
         name: "pump".into(),
         key: vec![7; 32],
         next_key: None,
+        key_asked: false,
         standing: Standing::Approved,
         install_key: None,
         login: "root".into(),

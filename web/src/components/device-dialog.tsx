@@ -74,6 +74,15 @@ export function DeviceDialog(props: {
       {sure === null ? (
         <div class="dialog-buttons">
           {device.state !== "revoked" && (
+            <button
+              type="button"
+              aria-disabled={device.key_asked}
+              onClick={() => act(() => api.rotateDeviceKey(device.id))}
+            >
+              {device.key_asked ? "New key asked for" : "New key"}
+            </button>
+          )}
+          {device.state !== "revoked" && (
             <button type="button" class="warn" onClick={() => setSure("revoke")}>
               Revoke…
             </button>

@@ -157,6 +157,9 @@ pub struct Welcome {
     /// The next key of the hello counts from now on, and the one before until the next one is used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub next_key_taken: bool,
+    /// The device is asked for another key: it makes one and shows it in its next hello.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_asked: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

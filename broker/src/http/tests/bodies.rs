@@ -1,7 +1,7 @@
 //! Whatever stands in a body: random bytes, bodies that are almost right, keys that nobody knows, too much of it. The
 //! answer is a refusal in the form of all refusals, never a failure, and the broker does not grow.
 //!
-//! `MOORLINE_FUZZ_SECONDS` says for how long (`make test`: ten seconds), `MOORLINE_SEED` repeats a run.
+//! `TESTS_FUZZ_SECONDS` says for how long (`make test`: ten seconds), `TESTS_SEED` repeats a run.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -39,13 +39,21 @@ fn meant(line: &str) -> Value {
         "POST /api/v1/sessions" => {
             json!({ "device": LAB, "cols": 80, "rows": 24, "login": "pi", "command": "uname" })
         }
+        "POST /api/v1/install-keys" => {
+            json!({ "label": "lab", "mode": "pending", "uses_max": 3, "tags": ["lab"], "expires": "2030-01-01T00:00:00Z" })
+        }
+        "PUT /api/v1/devices/{id}/private-key" => {
+            json!({ "private_key": "-----BEGIN", "passphrase": "x", "login_with": "key" })
+        }
         "PUT /api/v1/log" => json!({ "filter": "info" }),
         _ => json!({}),
     }
 }
 
 /// Routes that take no body: what is sent with them is not read.
-const BODILESS: [&str; 4] = [
+const BODILESS: [&str; 6] = [
+    "POST /api/v1/devices/{id}/approve",
+    "POST /api/v1/devices/{id}/revoke",
     "POST /api/v1/logout",
     "POST /api/v1/people/{id}/invitations",
     "POST /api/v1/sessions/{id}/tickets",
@@ -188,10 +196,10 @@ async fn staff() -> Staff {
 
 #[actix_web::test]
 async fn whatever_stands_in_a_body_is_refused_in_words_and_costs_nothing_that_stays() {
-    let given = std::env::var("MOORLINE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let given = std::env::var("TESTS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = given.unwrap_or_else(rand::random);
-    let seconds = std::env::var("MOORLINE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
-    println!("repeat it with MOORLINE_SEED={seed}");
+    let seconds = std::env::var("TESTS_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    println!("repeat it with TESTS_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (staff, targets) = (staff().await, targets());
     let mut line = Line { broker: &staff.broker, stream: None };
@@ -214,6 +222,18 @@ async fn whatever_stands_in_a_body_is_refused_in_words_and_costs_nothing_that_st
     assert!(grown < 96 << 20, "seed {seed}: {grown} bytes more after {sent} bodies");
     assert_eq!(staff.asks("root", "GET", "/api/v1/me", json!({})).await.status, 200, "seed {seed}");
     assert_eq!(staff.broker.get("/livez").await.status, 200);
+}
+
+#[actix_web::test]
+async fn no_query_makes_the_broker_fail() {
+    let (staff, mut random) = (staff().await, StdRng::seed_from_u64(rand::random()));
+    let mut line = Line { broker: &staff.broker, stream: None };
+    for n in 0..300 {
+        let bytes: Vec<u8> = (0..random.random_range(0..64)).map(|_| random.random()).collect();
+        let query: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let path = ["/api/v1/audit", "/api/v1/sessions", "/api/v1/access"][n % 3];
+        line.send("GET", &format!("{path}?{query}=1"), b"").await.refuses(Code::BAD_REQUEST);
+    }
 }
 
 #[actix_web::test]

@@ -77,7 +77,7 @@ async fn who_manages_a_device_approves_it_and_revokes_it_once_each() {
     let shown = staff.asks("walt", "GET", &path, json!({})).await.json();
     assert_eq!((&shown["state"], &shown["may_manage"]), (&json!("pending"), &json!(false)));
     staff.asks("oper", "POST", "/api/v1/sessions", wish.clone()).await.refuses(Code::DEVICE_PENDING);
-    for what in ["approve", "revoke"] {
+    for what in ["approve", "revoke", "rotate-key"] {
         post("walt", what).await.refuses(Code::POLICY);
         post("other", what).await.refuses(Code::UNKNOWN_DEVICE);
     }
@@ -85,6 +85,8 @@ async fn who_manages_a_device_approves_it_and_revokes_it_once_each() {
     assert_eq!((&approved["state"], &approved["may_manage"]), (&json!("offline"), &json!(true)));
     post("oper", "approve").await.refuses(Code::BAD_REQUEST);
     staff.asks("oper", "POST", "/api/v1/sessions", wish.clone()).await.refuses(Code::DEVICE_OFFLINE);
+    assert_eq!(post("oper", "rotate-key").await.json()["key_asked"], true);
+    post("oper", "rotate-key").await.refuses(Code::BAD_REQUEST);
     assert_eq!(post("oper", "revoke").await.json()["state"], "revoked");
     post("oper", "revoke").await.refuses(Code::BAD_REQUEST);
     post("oper", "approve").await.refuses(Code::BAD_REQUEST);

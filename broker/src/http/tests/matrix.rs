@@ -55,6 +55,7 @@ const TABLE: &[(&str, [u16; 7])] = &[
     ("DELETE /api/v1/devices/{id}/private-key", [401, 401, 403, 403, 403, 404, 403]),
     // It does not wait for approval. What revokes comes late, as what ends something.
     ("POST /api/v1/devices/{id}/approve",      [401, 401, 403, 400, 404, 400, 404]),
+    ("POST /api/v1/devices/{id}/rotate-key",   [401, 401, 403, 200, 404, 200, 404]),
     ("POST /api/v1/devices/{id}/revoke",       [401, 401, 403, 200, 404, 200, 404]),
     ("GET /api/v1/sessions",                   [401, 401, 200, 200, 200, 200, 200]),
     ("POST /api/v1/sessions",                  [401, 401, 400, 400, 400, 400, 400]),

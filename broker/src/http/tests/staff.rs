@@ -125,6 +125,7 @@ pub fn device(id: &str) -> DeviceRow {
         name: format!("device {id}"),
         key: vec![7; 32],
         next_key: None,
+        key_asked: false,
         standing: Standing::Approved,
         install_key: None,
         login: "pi".into(),
