@@ -33,9 +33,6 @@ fn meant(line: &str) -> Value {
         "PATCH /api/v1/devices/{id}" => {
             json!({ "name": "bench", "accept_host_keys": true, "tags": ["lab"] })
         }
-        "PUT /api/v1/devices/{id}/private-key" => {
-            json!({ "private_key": "-----BEGIN", "passphrase": "x", "login_with": "key" })
-        }
         "POST /api/v1/sessions" => {
             json!({ "device": LAB, "cols": 80, "rows": 24, "login": "pi", "command": "uname" })
         }
