@@ -132,10 +132,9 @@ async fn a_session_is_ended_when_its_owner_could_not_open_it_any_more() {
         kit.audit.flush().await.unwrap();
         let kept =
             kit.store.audit(crate::store::AuditFilter { count_max: 9, ..Default::default() }).await.unwrap();
-        assert_eq!(
-            (kept.len(), kept[0].what.as_str(), kept[0].target.as_str()),
-            (1, "session_end", session.as_str())
-        );
+        // Before that, its device was enrolled.
+        let ended: Vec<_> = kept.iter().filter(|row| row.what == "session_end").collect();
+        assert_eq!(ended.iter().map(|row| row.target.as_str()).collect::<Vec<_>>(), [session.as_str()]);
         kit.settled().await;
     }
 }
