@@ -147,6 +147,11 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Whether everything that was put there has been taken.
+    pub fn is_empty(&self) -> bool {
+        self.shared.lock().queue.is_empty()
+    }
+
     /// Waits until nobody takes messages any more.
     pub async fn closed(&self) {
         poll_fn(|cx| {

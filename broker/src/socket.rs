@@ -283,7 +283,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             Ok(Message::Close(reason)) => self.closed_by_peer(ctx, reason),
             // After our close only the peer's is of interest.
             _ if self.closing => {}
-            Ok(Message::Binary(bytes)) => match self.reflex.answer(&bytes) {
+            Ok(Message::Binary(bytes)) => match self.reflexively(&bytes) {
                 Some((answer, another)) => {
                     ctx.binary(answer);
                     another.into_iter().for_each(|another| ctx.binary(another));
@@ -322,6 +322,12 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
 }
 
 impl Socket {
+    /// What the reflex answers, unless it would overtake what came before.
+    fn reflexively(&self, message: &Bytes) -> Option<(Bytes, Option<Bytes>)> {
+        let is_next = self.to_us.as_ref().is_some_and(pipe::Sender::is_empty);
+        if is_next { self.reflex.answer(message) } else { None }
+    }
+
     /// Gives a message to our side; while there is no room, the socket is not read.
     fn pass_in(&mut self, ctx: &mut WebsocketContext<Self>, message: Incoming) {
         let Some(to_us) = &self.to_us else { return };

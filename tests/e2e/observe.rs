@@ -210,7 +210,6 @@ async fn an_agent_tells_its_own_figures_where_it_is_told_to(stage: &Stage) -> Re
     let settings = [("metrics.listen", &*listen)];
     let device =
         Device::start_with(stage, &broker, "device", Kind::Embedded, broker.address, &settings).await?;
-    moorline_tests::broker::install_cryptography();
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("http://{listen}/metrics");
     let scrape = async || anyhow::Ok(client.get(&url).send().await?.error_for_status()?.text().await?);

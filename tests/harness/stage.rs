@@ -37,6 +37,7 @@ struct Log {
 impl Stage {
     /// An empty folder.
     pub fn new() -> Self {
+        crate::broker::install_cryptography();
         let folder = tempfile::Builder::new()
             .prefix("moorline-test-")
             .tempdir()

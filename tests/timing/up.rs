@@ -80,7 +80,6 @@ async fn devices(port: u16) -> Result<serde_json::Value> {
 async fn opens_a_shell(port: u16, device: &serde_json::Value) -> Result<()> {
     let sessions = format!("http://127.0.0.1:{port}/api/v1/sessions");
     let wish = serde_json::json!({ "device": device, "cols": 80, "rows": 24 });
-    moorline_tests::broker::install_cryptography();
     let answer = reqwest::Client::new().post(&sessions).json(&wish).send().await?;
     ensure!(answer.status() == 201, "{}", answer.text().await?);
     eventually(Duration::from_secs(20), "the shell to be kept", async || {

@@ -257,8 +257,9 @@ impl Handler<Greeted> for DeviceConnection {
         let _ = ends.outgoing.try_send(Outgoing::Binary(welcome));
         let SocketEnds { incoming, outgoing, reflex, gone: _ } = ends;
         let reading = ctx.add_stream(frames(epoch, incoming));
-        let link = self.link.clone();
-        reflex.set(Box::new(move |frame| link.answer(now(), frame)));
+        let (link, before) = (self.link.clone(), outgoing.clone());
+        // Not ahead of what the link has given already: the answer to an earlier ping may be in it.
+        reflex.set(Box::new(move |frame| if before.is_empty() { link.answer(now(), frame) } else { None }));
         self.socket = Some(Carrier { outgoing, reflex, reading, waiting: false });
         self.tell_link(LinkInput::Connected(attach));
         // The first ping of all.

@@ -114,6 +114,24 @@ async fn what_the_reflex_answers_comes_to_nobody_else_until_it_is_cleared() {
 }
 
 #[actix::test]
+async fn the_reflex_overtakes_nothing_that_came_before() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    let says = |text: &'static [u8]| Bytes::from_static(text);
+    ends.reflex.set(Box::new(move |asked| (&asked[..] == b"one?").then(|| (says(b"one!"), None))));
+    client.send(Said::Binary(says(b"else"))).await.unwrap();
+    client.send(Said::Binary(says(b"one?"))).await.unwrap();
+    // Both are there by now, and the first waits for us.
+    client.send(Said::Ping(says(b"now"))).await.unwrap();
+    assert_eq!(client.next().await.unwrap().unwrap(), Said::Pong(says(b"now")));
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"else"))));
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"one?"))));
+    client.send(Said::Binary(says(b"one?"))).await.unwrap();
+    assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(says(b"one!")));
+}
+
+#[actix::test]
 async fn a_peer_of_another_version_is_told_so_by_close_4406() {
     let server = serve(KIND);
     // A browser refuses an answer that names none of its subprotocols, but it tells its page;

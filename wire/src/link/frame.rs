@@ -26,7 +26,7 @@
 //! RESET      14 stream:4 code:2
 //! RESET_OK   15 stream:4
 //! PING       16 nonce:8                                   asks for every acknowledgement, too
-//! PONG       17 nonce:8                                   answers the newest ping; older need none
+//! PONG       17 nonce:8                                   answers the newest ping; older need none, and one that comes later says nothing
 //! GOING_AWAY 18 come_back_after_ms:4                      broker to agent only
 //! RESUME     19 next_stream:4 count:2 count times {stream:4 received:8 limit:8 flags:1 code:2}
 //!                                                         flags: 1 = FIN received, 2 = reset (with code)

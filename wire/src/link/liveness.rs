@@ -27,6 +27,9 @@ pub(super) struct Liveness {
     nonce: u64,
     /// Pings without an answer, oldest first.
     pings: VecDeque<Ping>,
+    /// The nonces of pings on this transport that are answered, or stand no more for an answer: above the first,
+    /// up to the second.
+    settled: (u64, u64),
     /// The newest ping of the peer, to be answered.
     pong: Option<u64>,
     rtt: Option<Duration>,
@@ -65,6 +68,7 @@ impl Liveness {
             pinged_at: None,
             nonce: 0,
             pings: VecDeque::new(),
+            settled: (0, 0),
             pong: None,
             rtt: None,
         }
@@ -77,6 +81,7 @@ impl Liveness {
         self.ping_is_due = false;
         self.pinged_at = None;
         self.pings.clear();
+        self.settled = (self.nonce, self.nonce);
         self.pong = None;
     }
 
@@ -102,16 +107,21 @@ impl Liveness {
         self.ping_at = now + every.mul_f64(1.5);
     }
 
-    /// An answer. The peer may answer only the newest of several pings.
-    pub(super) fn pong(&mut self, now: Instant, nonce: u64) -> Result<Answered, Violation> {
+    /// An answer; none, if it comes after that to a later ping. The peer may answer only the newest of several pings,
+    /// and where several hands of it answer, one may overtake another.
+    pub(super) fn pong(&mut self, now: Instant, nonce: u64) -> Result<Option<Answered>, Violation> {
+        if self.settled.0 < nonce && nonce <= self.settled.1 {
+            return Ok(None);
+        }
         let index = self.pings.iter().position(|ping| ping.nonce == nonce);
-        let index = index.ok_or(Violation::of("PONG to a ping that was not sent, or a second one"))?;
+        let index = index.ok_or(Violation::of("PONG to a ping that was not sent"))?;
+        self.settled.1 = nonce;
         let rtt = now.saturating_duration_since(self.pings[index].at);
         let is_regular = self.pings.drain(..=index).any(|ping| ping.is_regular);
         if is_regular {
             self.rtt = Some(rtt);
         }
-        Ok(Answered { rtt, is_regular })
+        Ok(Some(Answered { rtt, is_regular }))
     }
 
     pub(super) fn next_pong(&mut self) -> Option<u64> {

@@ -202,7 +202,7 @@ impl Link {
     }
 
     fn pong(&mut self, now: Instant, nonce: u64) -> Result<(), Violation> {
-        let answered = self.liveness.pong(now, nonce)?;
+        let Some(answered) = self.liveness.pong(now, nonce)? else { return Ok(()) };
         self.pace.round_trip(now, nonce, answered.rtt);
         if answered.is_regular {
             self.outputs.push_back(Output::Rtt(answered.rtt));
