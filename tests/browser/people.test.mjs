@@ -93,6 +93,15 @@ for (const [colorScheme, width] of [['light', 320], ['dark', 1280]]) {
     await tab.says(new RegExp(`A link for ${name}`));
     assert.match(await tab.words(), /\/welcome#[\w-]{43}/);
     await clean(tab, 'people');
+    await tab.page.getByRole('row', { name }).getByRole('button', { name: 'Change' }).click();
+    const dialog = tab.page.getByRole('dialog');
+    assert.ok(await dialog.getByLabel('operator').isChecked(), 'the role is not ticked');
+    await clean(tab, 'the dialog of a person');
+    await dialog.getByLabel('Groups').fill(`night,of${width}`);
+    await dialog.getByLabel('watcher').check();
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await tab.says(new RegExp(`of${width}`));
+    await tab.says(/operator, watcher/);
     const go = (place) => tab.page.getByRole('navigation').getByRole('link', { name: place }).click();
     await go('Grants');
     await tab.page.getByLabel('To whom').fill(`person:${name}`);

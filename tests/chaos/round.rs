@@ -78,7 +78,9 @@ async fn on_a_scene(
         _ => work(&mut scene, crowd.as_ref(), fault, rounds, random, row).await?,
     }
     if fault == Fault::TabReload {
+        let before = scene.broker.figures().await?;
         chromium::reloads(&scene, rounds, random, row).await.context("in Chromium")?;
+        seen::look(row, "in Chromium", &before, &scene.broker).await;
     }
     scene.devices_are_online().await?;
     drop(crowd);

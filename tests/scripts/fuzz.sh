@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Random bytes on every body that the API reads and on every parser of wire, SECONDS_EACH for each. The latter: with a nightly compiler by cargo-fuzz, which looks for bytes that
-# reach new code; without, by the seeded tests that `make test` runs for some seconds.
+# Random bytes on every body that the API reads and on every parser of wire, SECONDS_EACH for each. The latter: with a nightly
+# compiler by cargo-fuzz, which looks for bytes that reach new code; without, by the seeded tests that `make test` runs for some seconds.
 source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 
 need_builders
 seconds="${SECONDS_EACH:-60}"
 say "the bodies of the API, $seconds s"
-MOORLINE_FUZZ_SECONDS="$seconds" cargo test --quiet -p moorline-broker --bin moorline-broker whatever_stands_in_a_body -- --nocapture
+TESTS_FUZZ_SECONDS="$seconds" cargo test --quiet -p moorline-broker --bin moorline-broker whatever_stands_in_a_body -- --nocapture
 bodies=(link_frame link_greeting link_machine term_viewer term_host keep_stream keep_pieces words)
 if ! cargo +nightly --version >/dev/null 2>&1; then
     say "no nightly compiler is here (rustup toolchain install nightly): the seeded tests, $seconds s each"

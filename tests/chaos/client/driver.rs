@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use futures_util::stream::SplitSink;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use moorline_tests::Broker;
 use moorline_tests::raw::upgrade_request;
 use moorline_wire::Code;
 use moorline_wire::term::frame::{HostControl, HostFrame, Message};
 use moorline_wire::term::viewer::{Viewer, ViewerOutput};
-use moorline_wire::term::{SUBPROTOCOL, ViewerFrame, close_number};
+use moorline_wire::term::{SUBPROTOCOL, ViewerControl, ViewerFrame, close_number};
 use rand::Rng as _;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use crate::pause::pause;
 
 type Socket = WebSocketStream<TcpStream>;
 type Sink = SplitSink<Socket, tungstenite::Message>;
+type Heard = SplitStream<Socket>;
 
 /// The longest wait before the first two tries, before the next twelve, and before each further one; a
 /// random part of it is taken.
@@ -116,7 +117,7 @@ impl Driver {
                 Ok(Over::Reload) => {
                     self.viewer = Viewer::new(self.key.clone(), SIZE);
                     self.reloaded = true;
-                    LOADING
+                    Duration::ZERO
                 }
                 Ok(Over::Soon) if self.tries == 0 => self.wait().min(WAITS[0]),
                 Ok(Over::Soon | Over::Broken) => self.wait(),
@@ -192,16 +193,23 @@ impl Driver {
                     None => return Ok(Over::Dropped),
                     Some(Order::Type(bytes)) => self.take(&bytes)?,
                     Some(Order::Reload) => {
-                        // What was typed before is on its way already: a browser's socket sends it
-                        // before it closes.
-                        let _ = self.send_all(&mut sink).await;
-                        let _ = sink.close().await;
+                        self.leave(&mut sink, &mut stream).await;
                         return Ok(Over::Reload);
                     }
                 },
                 () = reached(deadline) => self.viewer.handle_timeout(Instant::now()),
             }
         }
+    }
+
+    /// Says that it goes, and goes when its successor is loaded; until then the page hears on, for nothing. What was
+    /// typed before is on its way already: a browser's socket sends it before it closes.
+    async fn leave(&mut self, sink: &mut Sink, stream: &mut Heard) {
+        self.viewer.send(ViewerControl::Leaving);
+        let _ = self.send_all(sink).await;
+        let hears_on = async { while let Some(Ok(_)) = stream.next().await {} };
+        let _ = tokio::time::timeout(LOADING, hears_on).await;
+        let _ = sink.close().await;
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<()> {

@@ -91,13 +91,21 @@ export function Choices<Word extends string>(props: {
   legend: string;
   name: string;
   words: readonly Word[];
+  /** Those that are ticked to begin with. */
+  ticked?: readonly Word[];
 }) {
   return (
     <fieldset class="choices">
       <legend>{props.legend}</legend>
       {props.words.map((word) => (
         <label key={word}>
-          <input type="checkbox" name={props.name} value={word} /> {word}
+          <input
+            type="checkbox"
+            name={props.name}
+            value={word}
+            defaultChecked={props.ticked?.includes(word)}
+          />{" "}
+          {word}
         </label>
       ))}
     </fieldset>

@@ -71,11 +71,15 @@ function watchPage(
   };
   window.addEventListener("online", wake);
   window.addEventListener("pageshow", wake);
+  // The earlier of the two comes before the next page is asked for, and so before this one's
+  // connections are cut; a browser that is closed may fire the other alone.
+  window.addEventListener("beforeunload", leave);
   window.addEventListener("pagehide", leave);
   document.addEventListener("visibilitychange", shown);
   return () => {
     window.removeEventListener("online", wake);
     window.removeEventListener("pageshow", wake);
+    window.removeEventListener("beforeunload", leave);
     window.removeEventListener("pagehide", leave);
     document.removeEventListener("visibilitychange", shown);
   };

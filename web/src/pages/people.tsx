@@ -1,8 +1,9 @@
 import { useState } from "preact/hooks";
 
-import { type Account, api, type Role, type Way } from "../api";
+import { type Account, api, type Way } from "../api";
 import { Asking, Choices, ListPage, Rows, Shown, text, When, wordsOf } from "../components/admin";
 import { Field } from "../components/form";
+import { PersonDialog, ROLES } from "../components/person-dialog";
 import { QuestionDialog } from "../components/question";
 import { useList } from "../state/list";
 
@@ -11,13 +12,13 @@ const WAYS: Record<Way, string> = {
   totp: "second factor",
   provider: "provider",
 };
-const ROLES: readonly Role[] = ["admin", "operator", "watcher"];
 
 /** Who has an account. For administrators. */
 export function PeoplePage() {
   const list = useList(api.people);
   const [invitation, setInvitation] = useState<{ name: string; link: string } | null>(null);
   const [locked, setLocked] = useState<Account | null>(null);
+  const [changing, setChanging] = useState<Account | null>(null);
   const [leaving, setLeaving] = useState<Account | null>(null);
 
   const invited = (name: string, secret: string) =>
@@ -74,6 +75,9 @@ export function PeoplePage() {
               <When at={person.created} />
             </td>
             <td class="acts">
+              <button type="button" onClick={() => setChanging(person)}>
+                Change
+              </button>
               <button
                 type="button"
                 onClick={() =>
@@ -109,19 +113,16 @@ export function PeoplePage() {
         <Field label="Groups" name="groups" autoComplete="off" optional />
         <Choices legend="Roles" name="roles" words={ROLES} />
       </Asking>
-      {locked && (
-        <QuestionDialog
-          title={`Reset the second factor of ${locked.name}?`}
-          yes="Reset"
-          no="Keep"
-          answer={(yes) => void reset(yes)}
-        >
-          <p>
-            Be sure that it is {locked.name} who asks for it: the password alone is enough
-            afterwards. Their logins end.
-          </p>
-        </QuestionDialog>
+      {changing && (
+        <PersonDialog
+          person={changing}
+          close={(changed) => {
+            setChanging(null);
+            if (changed) void list.refresh();
+          }}
+        />
       )}
+      {locked && <ResetQuestion name={locked.name} answer={(yes) => void reset(yes)} />}
       {leaving && (
         <QuestionDialog
           title={`Remove ${leaving.name}?`}
@@ -136,5 +137,21 @@ export function PeoplePage() {
         </QuestionDialog>
       )}
     </ListPage>
+  );
+}
+
+function ResetQuestion(props: { name: string; answer: (yes: boolean) => void }) {
+  return (
+    <QuestionDialog
+      title={`Reset the second factor of ${props.name}?`}
+      yes="Reset"
+      no="Keep"
+      answer={props.answer}
+    >
+      <p>
+        Be sure that it is {props.name} who asks for it: the password alone is enough afterwards.
+        Their logins end.
+      </p>
+    </QuestionDialog>
   );
 }
