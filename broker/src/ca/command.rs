@@ -48,7 +48,7 @@ async fn step(step: &Step, config: &Config, store: &Store) -> Result<String, Pro
     match step {
         Step::Rotate => {
             Ca::rotate(&config.data_dir)?;
-            store.add_audit(&row("ca_rotate")).await?;
+            store.add_audit(&[row("ca_rotate")]).await?;
             Ok("The next CA is made. Start the broker: devices hear of it as they connect. When `moorline-broker ca status` \
                 names none any more, `ca finish` makes it the only one.\n"
                 .to_owned())
@@ -76,7 +76,7 @@ async fn step(step: &Step, config: &Config, store: &Store) -> Result<String, Pro
                 )));
             }
             Ca::finish(&config.data_dir)?;
-            store.add_audit(&row("ca_finish")).await?;
+            store.add_audit(&[row("ca_finish")]).await?;
             Ok("The next CA is the only one. Start the broker: devices forget the old one as they connect.\n"
                 .to_owned())
         }

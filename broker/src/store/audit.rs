@@ -41,22 +41,25 @@ pub struct AuditFilter {
 }
 
 impl Store {
-    /// Keeps an act.
-    pub async fn add_audit(&self, row: &AuditRow) -> Result<(), Problem> {
+    /// Keeps acts, all of them or none.
+    pub async fn add_audit(&self, rows: &[AuditRow]) -> Result<(), Problem> {
         let call = async {
-            let sql = "INSERT INTO audit (at_us, who, what, target, address, outcome, request_id)
-                       VALUES ($1, $2, $3, $4, $5, $6, $7)";
-            sqlx::query(sql)
-                .bind(micros(row.at))
-                .bind(&row.who)
-                .bind(&row.what)
-                .bind(&row.target)
-                .bind(&row.address)
-                .bind(&row.outcome)
-                .bind(&row.request_id)
-                .execute(&self.pool)
-                .await
-                .map(drop)
+            let mut all = self.pool.begin().await?;
+            for row in rows {
+                let sql = "INSERT INTO audit (at_us, who, what, target, address, outcome, request_id)
+                           VALUES ($1, $2, $3, $4, $5, $6, $7)";
+                sqlx::query(sql)
+                    .bind(micros(row.at))
+                    .bind(&row.who)
+                    .bind(&row.what)
+                    .bind(&row.target)
+                    .bind(&row.address)
+                    .bind(&row.outcome)
+                    .bind(&row.request_id)
+                    .execute(&mut *all)
+                    .await?;
+            }
+            all.commit().await
         };
         self.written("add_audit", call).await
     }
