@@ -13,7 +13,7 @@ export function ShellList(props: {
   if (props.sessions.length === 0) return null;
   return (
     <tr class="shells">
-      <td colSpan={7}>
+      <td colSpan={8}>
         <ul aria-label="Running shells">
           {props.sessions.map((session) => (
             <li key={session.id}>
