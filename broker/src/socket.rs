@@ -13,7 +13,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
@@ -34,6 +34,9 @@ use crate::pipe::{self, Refused, pipe};
 use crate::problem::Problem;
 
 mod announced;
+mod reflex;
+
+pub use reflex::{Reaction, Reflex};
 
 /// Messages between the wire and us, each way. Few: what waits here can no longer be overtaken.
 const CHANNEL: usize = 8;
@@ -55,7 +58,7 @@ pub struct SocketEnds {
     pub incoming: pipe::Receiver<Incoming>,
     /// What is to be sent to the peer. Every sender dropped: the socket closes.
     pub outgoing: pipe::Sender<Outgoing>,
-    /// What the socket answers by itself.
+    /// What the socket does by itself with what comes.
     pub reflex: Reflex,
     /// How the peer went.
     pub gone: Gone,
@@ -74,40 +77,6 @@ impl Gone {
     /// The first word counts.
     fn tell(&self, how: Left) {
         let _ = self.0.set(how);
-    }
-}
-
-/// How a binary message is answered at once, with one or two others. None: it is for whoever speaks over the socket.
-type Answer = Box<dyn Fn(&Bytes) -> Option<(Bytes, Option<Bytes>)> + Send>;
-
-/// What a socket answers without waking whoever speaks over it: ten thousand peers that ask every five seconds
-/// whether we are here are answered by the task that reads them. Shared by a socket and its ends.
-#[derive(Clone, Default)]
-pub struct Reflex(Arc<Mutex<Option<Answer>>>);
-
-impl Reflex {
-    /// From now on the socket answers so.
-    pub fn set(&self, answer: Answer) {
-        *self.lock() = Some(answer);
-    }
-
-    /// From now on it answers nothing by itself.
-    pub fn clear(&self) {
-        *self.lock() = None;
-    }
-
-    fn answer(&self, message: &Bytes) -> Option<(Bytes, Option<Bytes>)> {
-        self.lock().as_ref()?(message)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Answer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl std::fmt::Debug for Reflex {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reflex").field("set", &self.lock().is_some()).finish()
     }
 }
 
@@ -284,10 +253,11 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             // After our close only the peer's is of interest.
             _ if self.closing => {}
             Ok(Message::Binary(bytes)) => match self.reflexively(&bytes) {
-                Some((answer, another)) => {
+                Some(Reaction::Answer(answer, another)) => {
                     ctx.binary(answer);
                     another.into_iter().for_each(|another| ctx.binary(another));
                 }
+                Some(Reaction::Taken) => {}
                 None => self.pass_in(ctx, Incoming::Binary(bytes)),
             },
             Ok(Message::Text(text)) => self.pass_in(ctx, Incoming::Text(text.into())),
@@ -322,10 +292,10 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
 }
 
 impl Socket {
-    /// What the reflex answers, unless it would overtake what came before.
-    fn reflexively(&self, message: &Bytes) -> Option<(Bytes, Option<Bytes>)> {
+    /// What the reflex does, unless the message would overtake what came before.
+    fn reflexively(&self, message: &Bytes) -> Option<Reaction> {
         let is_next = self.to_us.as_ref().is_some_and(pipe::Sender::is_empty);
-        if is_next { self.reflex.answer(message) } else { None }
+        if is_next { self.reflex.react(message) } else { None }
     }
 
     /// Gives a message to our side; while there is no room, the socket is not read.

@@ -78,6 +78,7 @@ impl Bond {
                 self.streams.spawn(agent.serve(stream, target));
                 None
             }
+            Event::Violated(violation) => Some(Output::Close(violation.code)),
             Event::Link(output) => {
                 match &output {
                     Output::Unstable => tracing::info!("nothing was heard from the broker for a while"),

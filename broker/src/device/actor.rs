@@ -9,7 +9,7 @@ use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use moorline_link_io::{Event, LinkHandle};
+use moorline_link_io::{Event, LinkHandle, Outlet};
 use moorline_wire::link::{Attach, Input as LinkInput, Output as LinkOutput, Violation};
 use moorline_wire::{Code, DeviceId};
 use tokio::sync::watch;
@@ -22,7 +22,7 @@ use crate::clock::{Deadline, now, wall};
 use crate::metrics::{Break, Metrics};
 use crate::news::News;
 use crate::pipe::{self, Refused};
-use crate::socket::{Incoming, Outgoing, Reflex, SocketEnds};
+use crate::socket::{Incoming, Outgoing, Reaction, Reflex, SocketEnds};
 
 /// One device's connection.
 pub struct DeviceConnection {
@@ -42,15 +42,17 @@ pub struct DeviceConnection {
 struct Carrier {
     outgoing: pipe::Sender<Outgoing>,
     reflex: Reflex,
+    link: LinkHandle,
     reading: SpawnHandle,
     /// Somebody waits for room in `outgoing`.
     waiting: bool,
 }
 
-/// What an older socket still hears does not count.
+/// What an older socket still hears does not count, and nothing more goes into it.
 impl Drop for Carrier {
     fn drop(&mut self) {
         self.reflex.clear();
+        self.link.set_outlet(None);
     }
 }
 
@@ -95,6 +97,7 @@ impl DeviceConnection {
                 self.leg.send_modify(|leg| leg.rtt = Some(rtt));
                 return;
             }
+            Event::Violated(violation) => return self.violated(&violation),
             // Only an agent is told these.
             Event::Opened { .. } | Event::Link(_) => return,
         };
@@ -148,18 +151,7 @@ impl DeviceConnection {
     /// a keystroke can still go ahead of it.
     fn transmit(&mut self, ctx: &mut Context<Self>) {
         let Some(socket) = &mut self.socket else { return };
-        loop {
-            match socket.outgoing.try_reserve() {
-                Ok(room) => match self.link.poll_transmit(now()) {
-                    Some(frame) => room.send(Outgoing::Binary(frame)),
-                    None => return,
-                },
-                // The reader of this socket will hear of its end.
-                Err(Refused::Closed(())) => return,
-                Err(Refused::Full(())) => break,
-            }
-        }
-        if !std::mem::replace(&mut socket.waiting, true) {
+        if !self.link.transmit() && !std::mem::replace(&mut socket.waiting, true) {
             let outgoing = socket.outgoing.clone();
             let room = async move {
                 // Given back at once: the next `transmit` takes it.
@@ -181,6 +173,36 @@ impl DeviceConnection {
                 let what = "a text message on a link";
                 self.violated(&Violation { code: Code::PROTOCOL, what });
             }
+        }
+    }
+}
+
+/// The way of frames into a socket.
+fn outlet(outgoing: pipe::Sender<Outgoing>) -> Outlet {
+    Outlet::new(move |next| {
+        loop {
+            match outgoing.try_reserve() {
+                Ok(room) => match next(now()) {
+                    Some(frame) => room.send(Outgoing::Binary(frame)),
+                    None => return true,
+                },
+                // The reader of this socket will hear of its end.
+                Err(Refused::Closed(())) => return true,
+                Err(Refused::Full(())) => return false,
+            }
+        }
+    })
+}
+
+/// What the reader of the device's socket does with a frame by itself: an answer, or the link is given it. An answer does not go ahead
+/// of what the link has given already: the one to an earlier ping may be in it.
+fn react(link: &LinkHandle, outgoing: &pipe::Sender<Outgoing>, frame: &Bytes) -> Reaction {
+    let answer = if outgoing.is_empty() { link.answer(now(), frame) } else { None };
+    match answer {
+        Some((pong, ping)) => Reaction::Answer(pong, ping),
+        None => {
+            link.take(now(), frame.clone());
+            Reaction::Taken
         }
     }
 }
@@ -253,15 +275,17 @@ impl Handler<Greeted> for DeviceConnection {
             return;
         }
         debug!(device = %self.device, %peer, epoch, ?attach, "device greeted");
-        // A channel that only ever carried the challenge has room, unless the socket is gone.
-        let _ = ends.outgoing.try_send(Outgoing::Binary(welcome));
         let SocketEnds { incoming, outgoing, reflex, gone: _ } = ends;
         let reading = ctx.add_stream(frames(epoch, incoming));
-        let (link, before) = (self.link.clone(), outgoing.clone());
-        // Not ahead of what the link has given already: the answer to an earlier ping may be in it.
-        reflex.set(Box::new(move |frame| if before.is_empty() { link.answer(now(), frame) } else { None }));
-        self.socket = Some(Carrier { outgoing, reflex, reading, waiting: false });
         self.tell_link(LinkInput::Connected(attach));
+        // Before the device hears that it may speak: all that it says goes one way, and nothing is overtaken.
+        let (link, answers) = (self.link.clone(), outgoing.clone());
+        reflex.set(move |frame| Some(react(&link, &answers, frame)));
+        // A channel that only ever carried the challenge has room, unless the socket is gone.
+        let _ = outgoing.try_send(Outgoing::Binary(welcome));
+        self.link.set_outlet(Some(outlet(outgoing.clone())));
+        let link = self.link.clone();
+        self.socket = Some(Carrier { outgoing, reflex, link, reading, waiting: false });
         // The first ping of all.
         self.link.handle_timeout(now());
         self.drive(ctx);

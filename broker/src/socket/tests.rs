@@ -91,23 +91,26 @@ async fn messages_pass_both_ways_with_their_opcode() {
 }
 
 #[actix::test]
-async fn what_the_reflex_answers_comes_to_nobody_else_until_it_is_cleared() {
+async fn what_the_reflex_answers_or_takes_comes_to_nobody_else_until_it_is_cleared() {
     let mut server = serve(KIND);
     let mut client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     let says = |text: &'static [u8]| Bytes::from_static(text);
-    ends.reflex.set(Box::new(move |asked| match &asked[..] {
-        b"one?" => Some((says(b"one!"), None)),
-        b"two?" => Some((says(b"two!"), Some(says(b"and you?")))),
+    let (taken, takes) = std::sync::mpsc::channel();
+    ends.reflex.set(move |asked| match &asked[..] {
+        b"one?" => Some(Reaction::Answer(says(b"one!"), None)),
+        b"two?" => Some(Reaction::Answer(says(b"two!"), Some(says(b"and you?")))),
+        b"take" => taken.send(asked.clone()).ok().map(|()| Reaction::Taken),
         _ => None,
-    }));
-    for asked in [b"one?", b"two?", b"else"] {
+    });
+    for asked in [b"one?", b"take", b"two?", b"else"] {
         client.send(Said::Binary(says(asked))).await.unwrap();
     }
     for told in [&b"one!"[..], b"two!", b"and you?"] {
         assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(says(told)));
     }
     assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"else"))));
+    assert_eq!(takes.try_iter().collect::<Vec<_>>(), [says(b"take")]);
     ends.reflex.clear();
     client.send(Said::Binary(says(b"one?"))).await.unwrap();
     assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"one?"))));
@@ -119,7 +122,7 @@ async fn the_reflex_overtakes_nothing_that_came_before() {
     let mut client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     let says = |text: &'static [u8]| Bytes::from_static(text);
-    ends.reflex.set(Box::new(move |asked| (&asked[..] == b"one?").then(|| (says(b"one!"), None))));
+    ends.reflex.set(move |asked| (&asked[..] == b"one?").then(|| Reaction::Answer(says(b"one!"), None)));
     client.send(Said::Binary(says(b"else"))).await.unwrap();
     client.send(Said::Binary(says(b"one?"))).await.unwrap();
     // Both are there by now, and the first waits for us.

@@ -2,8 +2,9 @@
 //!
 //! It lives on the arbiter of its socket. Once attached, what the browser does is carried to the
 //! session by one future of this actor, which reads the next message only when the session has
-//! taken the last: a flood stops at the socket, and this actor's timers and messages run on. What
-//! the session says goes from the session into the socket directly.
+//! taken the last: a flood stops at the socket, and this actor's timers and messages run on. While
+//! that future holds nothing, what is typed goes from the socket to the session past it ([`Shortcut`]).
+//! What the session says goes from the session into the socket directly.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::bounds::{ONLY_WATCHES, expulsion, note, says_goodbye};
 use super::resume::{ChainId, Given, Secret};
+use super::shortcut::Shortcut;
 use super::state::{Greeting, Input, Output, Shown, User};
 use super::tickets::Grant;
 use super::{Shared, Visitor};
@@ -27,7 +29,7 @@ use crate::metrics::{Left, Leg, Proof};
 use crate::pipe;
 use crate::problem::Problem;
 use crate::session::{Hello, Joining, Parting, Ways};
-use crate::socket::{Incoming, Outgoing, SocketEnds};
+use crate::socket::{Incoming, Outgoing, Reflex, SocketEnds};
 use crate::token::Hashed;
 
 /// One browser's terminal socket.
@@ -39,6 +41,7 @@ pub struct UserConnection {
     /// `None` while a future of this actor reads it.
     incoming: Option<pipe::Receiver<Incoming>>,
     outgoing: pipe::Sender<Outgoing>,
+    reflex: Reflex,
     parting: Parting,
     /// Where the browser's frames go, and which resume token it was given.
     attached: Option<(pipe::Sender<ViewerFrame>, Given)>,
@@ -59,6 +62,7 @@ impl UserConnection {
             visitor,
             incoming: Some(ends.incoming),
             outgoing: ends.outgoing,
+            reflex: ends.reflex,
             parting,
             attached: None,
             typed: Arc::default(),
@@ -195,19 +199,24 @@ impl UserConnection {
         };
         let (shared, session, visitor) = (self.shared.clone(), self.session.clone(), self.visitor.clone());
         let (typed, outgoing) = (self.typed.clone(), self.outgoing.clone());
-        let parting = self.parting.clone();
+        let (parting, reflex) = (self.parting.clone(), self.reflex.clone());
         let carrying = async move {
             let mut first = true;
+            let shortcut = Shortcut::new(reflex);
             loop {
+                shortcut.is_open(true);
                 let message = tokio::select! {
                     message = incoming.recv() => message,
                     // The socket stays open until it was said why.
                     () = frames.closed() => return (Input::SessionGone, Some(incoming)),
                 };
+                // What comes meanwhile is not to overtake this one.
+                shortcut.is_open(false);
                 let Some(message) = message else { return (Input::SocketGone, None) };
                 // Whoever answers has got the answer to their hello, and the new token in it.
                 if std::mem::take(&mut first) {
                     shared.arrived(given);
+                    shortcut.lead_to(frames.clone(), typed.clone());
                 }
                 let frame = match decode(message) {
                     Ok(Some(frame)) => frame,
@@ -268,7 +277,7 @@ fn told(control: HostControl) -> Outgoing {
 }
 
 /// `Ok(None)`: a message that this version ignores.
-fn decode(message: Incoming) -> Result<Option<ViewerFrame>, Code> {
+pub(super) fn decode(message: Incoming) -> Result<Option<ViewerFrame>, Code> {
     let message = match message {
         Incoming::Binary(bytes) => Message::Binary(bytes),
         Incoming::Text(text) => Message::Text(text),

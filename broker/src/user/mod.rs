@@ -1,8 +1,8 @@
 //! Users: the browsers' terminal sockets.
 //!
 //! [`Users`] is the handle, and the only way in. Behind it: `tickets` knows who may attach for the
-//! first time and `resume` who may come back, `actor` serves one socket and `bounds` holds what its person may
-//! do there, `state` holds its decisions. A connection that failed is not started
+//! first time and `resume` who may come back, `actor` serves one socket, `shortcut` leads keys
+//! past it, `bounds` holds what its person may do there, `state` holds its decisions. A connection that failed is not started
 //! anew from here: its socket is gone with it, and the browser comes back by itself, to a session
 //! that noticed nothing but a viewer who left.
 
@@ -33,6 +33,7 @@ use tickets::{Grant, Tickets};
 mod actor;
 mod bounds;
 mod resume;
+mod shortcut;
 mod state;
 #[cfg(test)]
 mod tests;

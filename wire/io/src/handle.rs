@@ -32,6 +32,31 @@ pub enum Event {
     },
     /// Unstable, Steady, Rtt, GoingAway, Close, Lost.
     Link(Output),
+    /// A frame given to [`LinkHandle::take`] broke a rule: the transport is to be closed with its code.
+    Violated(Violation),
+}
+
+/// The way into a transport, for frames that need not wait for a turn of the driver: takes what the function it is given
+/// has, as far as there is room. False: there is no room, and more is to be sent.
+pub struct Outlet(Box<Pull>);
+
+type Pull = dyn FnMut(&mut dyn FnMut(Instant) -> Option<Bytes>) -> bool + Send;
+
+impl Outlet {
+    /// See the type.
+    pub fn new(pull: impl FnMut(&mut dyn FnMut(Instant) -> Option<Bytes>) -> bool + Send + 'static) -> Self {
+        Self(Box::new(pull))
+    }
+
+    pub(crate) fn pull(&mut self, next: &mut dyn FnMut(Instant) -> Option<Bytes>) -> bool {
+        (self.0)(next)
+    }
+}
+
+impl std::fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outlet")
+    }
 }
 
 #[derive(Debug)]
@@ -49,6 +74,9 @@ pub(crate) struct Inner {
     keys: BTreeMap<StreamId, u64>,
     next_key: u64,
     events: VecDeque<Happened>,
+    outlet: Option<Outlet>,
+    /// The time that the driver waits for.
+    awaited: Option<Instant>,
 }
 
 /// An [`Event`] that does not hold the link yet, for the link holds it.
@@ -56,6 +84,7 @@ pub(crate) struct Inner {
 enum Happened {
     Opened { key: u64, stream: StreamId, target: Target, class: Class },
     Link(Output),
+    Violated(Violation),
 }
 
 /// What the link knows of one [`LinkStream`].
@@ -76,6 +105,8 @@ impl LinkHandle {
             keys: BTreeMap::new(),
             next_key: 0,
             events: VecDeque::new(),
+            outlet: None,
+            awaited: None,
         };
         Self { shared: Arc::new(Shared { inner: Mutex::new(inner), stirred: Notify::new() }) }
     }
@@ -99,6 +130,7 @@ impl LinkHandle {
                 Event::Opened { stream: LinkStream::new(self.shared.clone(), key, stream), target, class }
             }
             Happened::Link(output) => Event::Link(output),
+            Happened::Violated(violation) => Event::Violated(violation),
         })
     }
 
@@ -107,9 +139,39 @@ impl LinkHandle {
         self.shared.with(|inner| inner.link.poll_transmit(now))
     }
 
-    /// See [`Link::poll_timeout`].
+    /// See [`Link::poll_timeout`]. Whoever asks is the driver, and waits for it.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.shared.with(|inner| inner.link.poll_timeout())
+        self.shared.with(|inner| {
+            inner.awaited = inner.link.poll_timeout();
+            inner.awaited
+        })
+    }
+
+    /// From now on frames may go there without the driver; `None`: only the driver sends. What was sent already
+    /// stays in front.
+    pub fn set_outlet(&self, outlet: Option<Outlet>) {
+        let before = self.shared.with(|inner| std::mem::replace(&mut inner.outlet, outlet));
+        // What it holds may wake somebody, which is not to be done under the lock.
+        drop(before);
+    }
+
+    /// Sends what there is through the outlet. False: it has no room for more.
+    pub fn transmit(&self) -> bool {
+        self.shared.with(Inner::transmit)
+    }
+
+    /// Gives a frame to the link, for whoever reads the transport: what it sets off goes to the streams and through the
+    /// outlet, and the driver is woken when there is something for it.
+    pub fn take(&self, now: Instant, frame: Bytes) {
+        let is_for_driver = self.shared.with(|inner| {
+            if let Err(violation) = inner.link.handle(now, Input::Frame(frame)) {
+                inner.events.push_back(Happened::Violated(violation));
+            }
+            !inner.transmit() || inner.is_due_earlier()
+        });
+        if is_for_driver || self.shared.with(|inner| !inner.events.is_empty()) {
+            self.shared.stir();
+        }
     }
 
     /// See [`Link::answer`]: for whoever reads the transport, who need not wake the driver for a ping. The driver is
@@ -197,6 +259,18 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Does something with one of the streams, and sends what came of it.
+    pub(crate) fn with_stream<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        let (done, is_for_driver) = self.with(|inner| {
+            let done = act(inner);
+            (done, inner.link.has_transmit() && (!inner.transmit() || inner.is_due_earlier()))
+        });
+        if is_for_driver {
+            self.stir();
+        }
+        done
+    }
+
     /// Wakes the driver. If it is not waiting just now, its next wait ends at once.
     pub(crate) fn stir(&self) {
         self.stirred.notify_one();
@@ -204,6 +278,21 @@ impl Shared {
 }
 
 impl Inner {
+    /// Sends through the outlet. False: the driver is to send, or to wait for room.
+    fn transmit(&mut self) -> bool {
+        let Self { link, outlet, .. } = self;
+        outlet.as_mut().is_some_and(|outlet| outlet.pull(&mut |now| link.poll_transmit(now)))
+    }
+
+    /// Whether the driver waits for a later time than it should.
+    fn is_due_earlier(&self) -> bool {
+        match (self.link.poll_timeout(), self.awaited) {
+            (Some(due), Some(awaited)) => due < awaited,
+            (due, None) => due.is_some(),
+            (None, Some(_)) => false,
+        }
+    }
+
     fn add(&mut self, stream: StreamId) -> u64 {
         let key = self.next_key;
         self.next_key += 1;

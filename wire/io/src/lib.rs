@@ -21,13 +21,17 @@
 //! }
 //! handle(Disconnected)
 //! ```
+//! A driver that is one of many tasks on its thread need not be woken for each frame: where it sets an [`Outlet`], streams send
+//! through it by themselves, and where the reader of the transport calls [`LinkHandle::take`], streams are woken by it. The
+//! driver has its turn when there is something for it, or no room.
+//!
 //! While there is no transport, somebody still has to wait for `poll_timeout()`: that is what ends
 //! the streams when the device does not come back.
 
 mod handle;
 mod stream;
 
-pub use handle::{Event, LinkHandle};
+pub use handle::{Event, LinkHandle, Outlet};
 pub use stream::{LinkStream, StreamReset, reset_code};
 
 #[cfg(test)]

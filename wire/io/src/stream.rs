@@ -102,18 +102,15 @@ impl AsyncRead for LinkStream {
         }
         ready!(this.reading.poll(cx));
         let before = buf.filled().len();
-        let (read, stir) = this.shared.with(|inner| {
+        let read = this.shared.with_stream(|inner| {
             if let Some(code) = inner.slot(this.key).gone {
-                return (Poll::Ready(Err(reset_error(code))), false);
+                return Poll::Ready(Err(reset_error(code)));
             }
             let read = read_into(inner, this.key, this.id, cx, buf);
             this.ended = matches!(read, Found::End);
-            (read.poll(buf.filled().len() > before), inner.link.has_transmit())
+            read.poll(buf.filled().len() > before)
         });
         this.reading.moved(buf.filled().len() - before);
-        if stir {
-            this.shared.stir();
-        }
         read
     }
 }
@@ -158,27 +155,23 @@ impl AsyncWrite for LinkStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.writing.poll(cx));
-        let (written, stir) = this.shared.with(|inner| {
+        let written = this.shared.with_stream(|inner| {
             if let Some(code) = inner.slot(this.key).gone {
-                return (Poll::Ready(Err(reset_error(code))), false);
+                return Poll::Ready(Err(reset_error(code)));
             }
             if this.finished {
-                return (Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())), false);
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            let written = match inner.link.write(this.id, bytes) {
+            match inner.link.write(this.id, bytes) {
                 Written::Taken(taken) => Poll::Ready(Ok(taken)),
                 Written::Pending => {
                     inner.slot(this.key).writer = Some(cx.waker().clone());
                     Poll::Pending
                 }
                 Written::Gone(code) => Poll::Ready(Err(reset_error(code))),
-            };
-            (written, inner.link.has_transmit())
+            }
         });
         this.writing.moved(if let Poll::Ready(Ok(taken)) = written { taken } else { 0 });
-        if stir {
-            this.shared.stir();
-        }
         written
     }
 

@@ -10,7 +10,7 @@ use moorline_wire::link::{Attach, Class, Config, Input, Output, Role, Target};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::{Event, LinkHandle, LinkStream};
+use crate::{Event, LinkHandle, LinkStream, Outlet};
 
 /// Both ends of a link, without a transport at first.
 pub(super) struct Joined {
@@ -73,33 +73,34 @@ impl Joined {
         let (cut, is_cut) = watch::channel(false);
         let frames = Arc::new(AtomicUsize::new(frames));
         let ends = |to, from| End { attach, to, from, is_cut: is_cut.clone(), frames: frames.clone() };
-        let broker = self.driver(self.broker.clone(), ends(to_agent, from_agent));
-        let agent = self.driver(self.agent.clone(), ends(to_broker, from_broker));
+        let broker = self.driver(self.broker.clone(), ends(to_agent, from_agent), true);
+        let agent = self.driver(self.agent.clone(), ends(to_broker, from_broker), false);
         let mut drivers = JoinSet::new();
         drivers.spawn(broker);
         drivers.spawn(agent);
         Transport { cut, drivers }
     }
 
-    fn driver(&self, handle: LinkHandle, end: End) -> impl Future<Output = ()> + use<> {
+    /// `shared`: streams send by themselves, and are woken by whoever reads the transport, as in the broker; else everything goes through the
+    /// driver, as in the agent.
+    fn driver(&self, handle: LinkHandle, end: End, shared: bool) -> impl Future<Output = ()> + use<> {
         let opened = self.opened_to.clone();
         let End { attach, to, mut from, mut is_cut, frames } = end;
         async move {
             handle.handle(Instant::now(), Input::Connected(attach)).unwrap();
+            handle.set_outlet(shared.then(|| outlet(to.clone())));
             loop {
                 while let Some(event) = handle.poll_event() {
                     match event {
                         Event::Opened { stream, .. } => opened.send(stream).unwrap(),
                         Event::Link(Output::Close(_)) => break,
                         Event::Link(_) => {}
+                        Event::Violated(violation) => panic!("{violation}"),
                     }
                 }
-                let full = loop {
-                    let Ok(permit) = to.try_reserve() else { break true };
-                    match handle.poll_transmit(Instant::now()) {
-                        Some(frame) => permit.send(frame),
-                        None => break false,
-                    }
+                let full = match shared {
+                    true => !handle.transmit(),
+                    false => !outlet(to.clone()).pull(&mut |now| handle.poll_transmit(now)),
                 };
                 let deadline = handle.poll_timeout();
                 tokio::select! {
@@ -109,7 +110,10 @@ impl Joined {
                             if frames.fetch_sub(1, Ordering::Relaxed) <= 1 {
                                 break;
                             }
-                            handle.handle(Instant::now(), Input::Frame(frame)).unwrap();
+                            match shared {
+                                true => handle.take(Instant::now(), frame),
+                                false => handle.handle(Instant::now(), Input::Frame(frame)).unwrap(),
+                            }
                         }
                         None => break,
                     },
@@ -118,6 +122,7 @@ impl Joined {
                     () = at(deadline) => handle.handle_timeout(Instant::now()),
                 }
             }
+            handle.set_outlet(None);
             handle.handle(Instant::now(), Input::Disconnected).unwrap();
         }
     }
@@ -129,6 +134,19 @@ impl Joined {
         assert_eq!(ours.id(), theirs.id());
         (ours, theirs)
     }
+}
+
+/// Into a transport, as long as there is room.
+fn outlet(to: mpsc::Sender<Bytes>) -> Outlet {
+    Outlet::new(move |next| {
+        loop {
+            let Ok(permit) = to.try_reserve() else { return false };
+            match next(Instant::now()) {
+                Some(frame) => permit.send(frame),
+                None => return true,
+            }
+        }
+    })
 }
 
 async fn at(deadline: Option<Instant>) {

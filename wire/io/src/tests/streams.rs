@@ -10,7 +10,7 @@ use moorline_wire::link::{Attach, Class, Config, Input, Output, Role, Target};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::joined::{Joined, within_seconds};
-use crate::{Event, LinkStream, StreamReset, reset_code};
+use crate::{Event, LinkHandle, LinkStream, Outlet, StreamReset, reset_code};
 
 /// Bytes that are not the same anywhere.
 fn pattern(seed: u64, length: usize) -> Vec<u8> {
@@ -310,4 +310,62 @@ async fn the_driver_is_woken_by_what_happened_before_it_waited() {
     drop((_reader, writer));
     within_seconds(5, "drop", joined.broker.stirred()).await;
     assert!(joined.broker.poll_transmit(Instant::now()).is_some());
+}
+
+/// A link whose streams send by themselves into a transport with room for so much.
+fn with_outlet(room: usize) -> (LinkHandle, std::sync::mpsc::Receiver<bytes::Bytes>) {
+    let handle = LinkHandle::new(Role::Broker, Config::default(), Instant::now());
+    handle.handle(Instant::now(), Input::Connected(Attach::Fresh)).unwrap();
+    let (sent, transport) = std::sync::mpsc::channel();
+    let mut left = room;
+    handle.set_outlet(Some(Outlet::new(move |next| {
+        while left > 0 {
+            match next(Instant::now()) {
+                Some(frame) => sent.send(frame).unwrap(),
+                None => return true,
+            }
+            left -= 1;
+        }
+        false
+    })));
+    (handle, transport)
+}
+
+#[tokio::test]
+async fn what_is_written_goes_out_without_the_driver_as_long_as_there_is_room() {
+    let (handle, transport) = with_outlet(3);
+    let mut stream = handle.open(Target::Sshd, Class::Interactive).unwrap();
+    within_seconds(5, "open", handle.stirred()).await;
+    assert!(handle.transmit());
+    let _ = handle.poll_timeout();
+    // OPEN, and the first ping.
+    let before = transport.try_iter().count();
+    stream.write_all(b"key").await.unwrap();
+    assert_eq!(transport.try_iter().count(), 1);
+    tokio::select! {
+        biased;
+        () = handle.stirred() => panic!("the driver has nothing to do"),
+        () = std::future::ready(()) => {}
+    }
+    for _ in before + 1..=3 {
+        stream.write_all(b"key").await.unwrap();
+    }
+    assert_eq!(transport.try_iter().count(), 3 - before - 1);
+    within_seconds(5, "a transport that is full", handle.stirred()).await;
+    assert!(!handle.transmit());
+    handle.set_outlet(None);
+    assert!(handle.poll_transmit(Instant::now()).is_some(), "what found no room is kept");
+}
+
+#[tokio::test]
+async fn what_rule_a_frame_broke_is_told_to_the_driver() {
+    let (handle, _transport) = with_outlet(100);
+    handle.take(Instant::now(), b"no frame at all".as_slice().into());
+    within_seconds(5, "a violation", handle.stirred()).await;
+    let told: Vec<_> = std::iter::from_fn(|| handle.poll_event()).collect();
+    let is_first = |told: &[Event]| matches!(told.first(), Some(Event::Violated(violation)) if violation.code == Code::PROTOCOL);
+    assert!(
+        is_first(&told) && told.iter().any(|event| matches!(event, Event::Link(Output::Lost))),
+        "{told:?}"
+    );
 }
