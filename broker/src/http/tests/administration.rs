@@ -4,7 +4,7 @@ use super::staff::{LAB, SESSION, Staff, YARD, add_provider_login};
 use super::*;
 use crate::access::Role;
 use crate::id::PersonId;
-use crate::store::{PersonRow, ProviderAccount};
+use crate::store::{PersonRow, PersonState, ProviderAccount};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -326,6 +326,14 @@ async fn an_administrator_takes_an_account_of_the_provider_away_and_the_logins_t
         audit["entries"].as_array().unwrap().iter().map(|row| (&row["on"], &row["outcome"])).collect();
     let (oper, none) = (json!(id.as_str()), json!("p-aaaaaaaaaaaaaaaa"));
     assert_eq!(rows, [(&none, &json!("unknown")), (&oper, &json!("unknown")), (&oper, &json!("done"))]);
+    // An administrator whom the provider alone lets in, where no other could log in.
+    let root = staff.store.person_named("root").await.unwrap().unwrap();
+    staff.store.change_person(&PersonRow { roles: vec![Role::Admin], ..row }).await.unwrap();
+    staff.store.change_person(&PersonRow { state: PersonState::Disabled, ..root }).await.unwrap();
+    assert!(staff.store.link(&id, &account, clock::wall()).await.unwrap());
+    let last = staff.asks("oper", "DELETE", &format!("{person}/oidc"), json!({})).await;
+    last.refuses(Code::BAD_REQUEST);
+    assert!(last.text.contains("the last administrator"), "{last:?}");
 }
 
 /// Once a listener was asked only every five minutes who they are.
