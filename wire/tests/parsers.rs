@@ -281,6 +281,11 @@ macro_rules! each {
         fn every_body_has_its_test() {
             let names: Vec<&str> = bodies::ALL.iter().map(|(name, _)| *name).collect();
             assert_eq!(names, [$($body),*]);
+            // And its target for cargo-fuzz.
+            let manifest = include_str!("../../tests/fuzz/Cargo.toml");
+            let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"targets/"));
+            let targets: Vec<&str> = targets.filter_map(|rest| rest.strip_suffix(".rs\"")).collect();
+            assert_eq!(names, targets);
         }
     };
 }
