@@ -296,6 +296,13 @@ mod tests {
         assert_ne!(one.public_key().key_data(), other.public_key().key_data());
     }
 
+    fn is_signed_by(handover: &Handover, ca: &PrivateKey) -> bool {
+        let key = ca.public_key().key_data().ed25519().unwrap().0;
+        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key);
+        let said = Handover::signed_bytes(handover.generation, &handover.cas);
+        key.verify(&said, &BASE64.decode(&handover.signature).unwrap()).is_ok()
+    }
+
     #[test]
     fn it_is_replaced_in_two_steps_and_each_device_gets_what_it_trusts() {
         let dir = tempfile::tempdir().unwrap();
@@ -306,6 +313,8 @@ mod tests {
         let handover = both.handover().unwrap();
         assert_eq!((handover.generation, handover.cas.len()), (1, 2));
         assert_eq!(handover.cas[0], old.public_line());
+        // Devices trust the old one, and so hear of the next one by it alone.
+        assert!(is_signed_by(&handover, &old.key) && !is_signed_by(&handover, &both.next.clone().unwrap().0));
         let by = |ca: &Ca, heard: u64| {
             let session = session();
             let (person, login, valid_for) = ("anna", "root", Duration::from_secs(300));
@@ -321,6 +330,7 @@ mod tests {
         let new = Ca::finish(dir.path()).unwrap();
         let handover = new.handover().unwrap();
         assert_eq!((handover.generation, handover.cas.len()), (2, 1));
+        assert!(is_signed_by(&handover, &next) && !is_signed_by(&handover, &old.key));
         assert_eq!(by(&new, 0), *next.public_key().key_data());
         assert_eq!(dir.path().join(FILE).metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }

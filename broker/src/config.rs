@@ -106,7 +106,7 @@ settings! {
     /// TLS in the broker itself. Without a certificate it speaks plain HTTP, for its own machine or for a proxy.
     Tls in "tls." {
         /// The certificate and those that lead to its root (PEM). The names that it is for may be named in requests,
-        /// with the port of the listen address.
+        /// with the port of the listen address; those of a renewed one as soon as it is shown.
         certificate_file: Option<PathBuf> = "";
         /// Its private key (PEM, not encrypted, mode 600).
         key_file: Option<PathBuf> = "";

@@ -213,9 +213,21 @@ test('a second factor is set up with a picture, asked for at the next login, and
   await field('The code that it shows now').fill(codeOf(secret, -1));
   await press('Confirm');
   await tab.says(/Recovery codes/);
-  const recovery = (await tab.words()).match(/\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b/g);
-  assert.equal(recovery.length, 10);
+  const codesOf = (words) => words.match(/\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b/g);
+  const first = codesOf(await tab.words());
+  assert.equal(first.length, 10);
   await clean(tab, 'the recovery codes');
+  await press('I have it');
+  await tab.says(/10 of your\s+recovery codes are left/);
+  await clean(tab, 'an account with a second factor');
+  // Other recovery codes for one of those: from then on they count, and none of the first.
+  const renewal = tab.page.locator('form', { hasText: 'Make new recovery codes' });
+  await renewal.getByLabel('Your password').fill(PASSWORD);
+  await renewal.getByLabel('A code, or a recovery code').fill(first[3]);
+  await press('Make new ones');
+  await tab.says(/Recovery codes/);
+  const recovery = codesOf(await tab.words());
+  assert.ok(recovery.length === 10 && !recovery.some((code) => first.includes(code)), `${recovery}`);
   await press('I have it');
   await tab.says(/10 of your\s+recovery codes are left/);
   await tab.page.getByRole('button', { name: 'Log out tom' }).click();

@@ -74,3 +74,27 @@ test('an account is linked on the account page, and unlinked again', async (stag
   await tab.page.getByRole('button', { name: 'Unlink' }).click();
   await tab.says(/Your login has expired|Log in to go on/);
 });
+
+test('an administrator unlinks somebody on the page of people, and the provider lets them in no more', async (stage) => {
+  provider.claims = { sub: '3', preferred_username: 'cleo' };
+  const cleo = await (await window(stage)).open('/account');
+  await cleo.page.getByRole('link', { name: 'By the bakery' }).click();
+  await letIn(cleo);
+  await cleo.page.getByRole('button', { name: 'Log out cleo' }).waitFor();
+  const tab = await (await window(stage)).open('/people');
+  await tab.says(/Log in/);
+  await tab.page.getByLabel('Name').fill('anna');
+  await tab.page.getByLabel('Password').fill(PASSWORD);
+  await tab.page.getByRole('button', { name: 'Log in', exact: true }).click();
+  await tab.page.getByRole('row', { name: 'cleo' }).getByRole('button', { name: 'Change' }).click();
+  await tab.page.getByRole('button', { name: 'Unlink the provider…' }).click();
+  await tab.says(/There is no password: give them a link/);
+  await tab.page.getByRole('button', { name: 'Unlink it' }).click();
+  await tab.page.getByRole('row', { name: /cleo.*nothing yet/ }).waitFor();
+  // With the next thing that the page asks for.
+  await cleo.page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click();
+  await cleo.says(/Your login has expired|Log in to go on/);
+  await cleo.page.getByRole('link', { name: 'By the bakery' }).click();
+  await letIn(cleo);
+  await cleo.says(/Nobody here belongs to that account of the login provider/);
+});

@@ -1,6 +1,8 @@
 //! The broker's CA is replaced while devices and their shells go on.
 
-use anyhow::{Result, ensure};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 use moorline_tests::wait::{SOON, eventually};
 use moorline_tests::{Agent, Kind, Stage, Terminal, World, on_both};
 
@@ -25,11 +27,28 @@ async fn step(stage: &Stage, world: &mut World, words: &[&str]) -> Result<()> {
     world.broker.device_is(&world.device.id, "online").await
 }
 
-async fn goes_on(world: &World, old: &Terminal, attached: u64) -> Result<()> {
+/// The fingerprint of a key, as sshd logs it.
+fn fingerprint(stage: &Stage, key: &str) -> Result<String> {
+    let file = stage.path("fingerprint.pub");
+    std::fs::write(&file, key)?;
+    let output = Command::new("ssh-keygen").arg("-lf").arg(file).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let word = text.split(' ').find(|word| word.starts_with("SHA256:"));
+    Ok(word.with_context(|| format!("no fingerprint in {text:?}"))?.to_owned())
+}
+
+/// The shell that was there is, and there can be others: with a certificate of this CA, as the device's sshd says.
+async fn goes_on(stage: &Stage, world: &World, old: &Terminal, attached: u64, ca: &str) -> Result<()> {
     old.attached_again(attached).await?;
     ensure!(old.runs("echo $((6*7))").await?.0 == "42\n", "the old shell is gone");
     let new = world.shell().await?;
     ensure!(new.runs("echo $((6*9))").await?.0 == "54\n", "no new shell");
+    let (log, let_in) = match &world.device.sshd {
+        Some(_) => ("device-sshd", "Accepted certificate ID"),
+        None => ("device", "let in"),
+    };
+    let line = stage.logged(log, &[let_in, &new.session]).await?;
+    ensure!(line.contains(&fingerprint(stage, ca)?), "not by the CA {ca}: {line}");
     world.broker.end(&new.session, "over").await?;
     Ok(())
 }
@@ -53,8 +72,9 @@ async fn the_ca_is_replaced_and_no_shell_and_no_device_is_lost(stage: &Stage, ki
         Ok(())
     })
     .await?;
-    ensure!(trusted(stage)?[0] == old[0], "the old one is not there any more");
-    goes_on(&world, &shell, attached).await?;
+    let both = trusted(stage)?;
+    ensure!(both[0] == old[0], "the old one is not there any more");
+    goes_on(stage, &world, &shell, attached, &both[0]).await?;
     world.broker.process.kill()?;
     let (done, said) = world.broker.tool(&["ca", "status"])?;
     ensure!(done && said.contains("the next one: 1") && said.contains("device"), "{said}");
@@ -64,20 +84,21 @@ async fn the_ca_is_replaced_and_no_shell_and_no_device_is_lost(stage: &Stage, ki
     // It says so at its next greeting, and gets certificates of the next one.
     let attached = shell.attached();
     step(stage, &mut world, &[]).await?;
-    goes_on(&world, &shell, attached).await?;
+    ensure!(trusted(stage)? == both, "one of them is gone");
+    goes_on(stage, &world, &shell, attached, &both[1]).await?;
     let attached = shell.attached();
     step(stage, &mut world, &["ca", "finish"]).await?;
     eventually(SOON, "the old CA to be forgotten", async || {
         let now = trusted(stage)?;
-        ensure!(now.len() == 1 && now[0] != old[0], "{now:?}");
+        ensure!(now == both[1..], "{now:?}");
         Ok(())
     })
     .await?;
-    goes_on(&world, &shell, attached).await?;
+    goes_on(stage, &world, &shell, attached, &both[1]).await?;
     // And it stays so.
     let attached = shell.attached();
     step(stage, &mut world, &[]).await?;
-    goes_on(&world, &shell, attached).await?;
+    goes_on(stage, &world, &shell, attached, &both[1]).await?;
     let audit = world.broker.get("/api/v1/audit").await?.to_string();
     ensure!(audit.contains("ca_rotate") && audit.contains("ca_finish"), "{audit}");
     Ok(())

@@ -229,7 +229,7 @@ async fn kept_in_the_audit(broker: &Broker, wanted: &[&str]) -> Result<()> {
 
 async fn who_cannot_enrol_is_told_why_and_nothing_is_written(stage: &Stage) -> Result<()> {
     stage.announce("device refused");
-    let broker = Broker::start(stage).await?;
+    let broker = fresh_broker(stage).await?;
     let made = install_key(&broker, json!({ "uses_max": 1 })).await?;
     let (key, id) = (made["key"].as_str().context("no key")?, made["id"].as_str().context("no id")?);
     let first = Enrolling::new(stage, &broker, "first");
@@ -394,7 +394,7 @@ fn faketime() -> Result<String> {
 async fn the_openssh_of_a_device_is_set_up_for_the_broker_and_set_back(stage: &Stage) -> Result<()> {
     stage.announce("ssh failed");
     stage.announce("cannot reach the sshd");
-    let broker = Broker::start(stage).await?;
+    let broker = fresh_broker(stage).await?;
     let key = install_key(&broker, json!({})).await?["key"].as_str().context("no key")?.to_owned();
     let device = Enrolling::new(stage, &broker, "device");
     let sshd = Sshd::untrusting(stage, "device").await?;

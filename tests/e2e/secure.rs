@@ -12,6 +12,7 @@ use serde_json::json;
 
 once! {
     a_person_and_a_device_meet_over_tls_and_a_renewal_cuts_nobody,
+    a_renewed_certificates_names_count_without_a_restart_and_the_old_ones_no_more,
     new_files_that_cannot_be_used_are_told_and_the_certificate_before_stays,
     a_broker_names_the_file_that_keeps_its_tls_from_starting,
     an_expired_certificate_is_warned_of_and_counted,
@@ -63,6 +64,39 @@ async fn a_person_and_a_device_meet_over_tls_and_a_renewal_cuts_nobody(stage: &S
     terminal.cuts();
     terminal.attached_again(attached).await?;
     assert_eq!(terminal.runs("echo $((6*9))").await?.0, "54\n");
+    Ok(())
+}
+
+async fn a_renewed_certificates_names_count_without_a_restart_and_the_old_ones_no_more(
+    stage: &Stage,
+) -> Result<()> {
+    const RENEWED: &str = "renewed.test";
+    let authority = Authority::new(stage, "authority")?;
+    authority.issue(NAME, 2090)?;
+    let broker = Broker::start_secure(stage, free_port(), &authority, &[("tls.check", "200ms")]).await?;
+    let port = broker.address.port();
+    // What changes nothing, from a page of that name.
+    let asks = async |name: &str, origin: &str| {
+        let request =
+            broker.request(Method::DELETE, "/api/v1/sessions").header("host", format!("{name}:{port}"));
+        broker.send(request.header("origin", origin)).await
+    };
+    let page = |name: &str| format!("https://{name}:{port}");
+    asks(NAME, &page(NAME)).await?.refuses(400, "bad_request")?;
+    asks(RENEWED, &page(RENEWED)).await?.refuses(421, "host")?;
+    asks(NAME, &page(RENEWED)).await?.refuses(403, "origin")?;
+
+    let renewed = authority.issue(RENEWED, 2091)?;
+    eventually(SOON, "the new certificate to be shown", async || {
+        ensure!(authority.trusted()?.shown(broker.address).await? == renewed, "it is still the old one");
+        Ok(())
+    })
+    .await?;
+    asks(&RENEWED.to_uppercase(), &page(RENEWED)).await?.refuses(400, "bad_request")?;
+    asks(NAME, &page(NAME)).await?.refuses(421, "host")?;
+    asks(RENEWED, &page(NAME)).await?.refuses(403, "origin")?;
+    let other_port = broker.request(Method::GET, "/livez").header("host", format!("{RENEWED}:1"));
+    broker.send(other_port).await?.refuses(421, "host")?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use moorline_wire::keep::{Decoder, FromKeeper, PREAMBLE, ToKeeper};
 use moorline_wire::link::frame::Frame;
 use moorline_wire::link::{Attach, Config, Input, Link, Role, greeting};
 use moorline_wire::term::{HostFrame, Message, ViewerFrame};
-use moorline_wire::{Code, DeviceId, SessionId};
+use moorline_wire::{Code, DeviceId, SessionId, install_key};
 
 /// Takes any bytes; panics when something does not hold.
 pub type Body = fn(&[u8]);
@@ -127,7 +127,7 @@ pub fn keep_pieces(bytes: &[u8]) {
     assert_eq!(decoded(Decoder::plain(), bytes.chunks(size)), whole);
 }
 
-/// Ids and codes.
+/// Ids, codes and install keys.
 pub fn words(bytes: &[u8]) {
     if let Some((number, _)) = bytes.split_first_chunk::<2>() {
         // One that this version does not know is kept as it is, and has no name of its own.
@@ -142,6 +142,9 @@ pub fn words(bytes: &[u8]) {
     }
     if let Ok(id) = text.parse::<SessionId>() {
         assert_eq!(id.as_str(), text);
+    }
+    if let Some((id, secret)) = install_key::parts(text) {
+        assert_eq!(install_key::text(&id, secret), text);
     }
     if let Some(code) = Code::named(text) {
         assert_eq!(code.name(), text);

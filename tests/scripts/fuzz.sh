@@ -7,7 +7,6 @@ need_builders
 seconds="${SECONDS_EACH:-60}"
 say "the bodies of the API, $seconds s"
 TESTS_FUZZ_SECONDS="$seconds" cargo test --quiet -p moorline-broker --bin moorline-broker whatever_stands_in_a_body -- --nocapture
-bodies=(link_frame link_greeting link_machine term_viewer term_host keep_stream keep_pieces words)
 if ! cargo +nightly --version >/dev/null 2>&1; then
     say "no nightly compiler is here (rustup toolchain install nightly): the seeded tests, $seconds s each"
     TESTS_FUZZ_SECONDS="$seconds" exec cargo test -p moorline-wire --release --test parsers -- --nocapture --test-threads=2
@@ -20,9 +19,9 @@ fi
 export PATH="$tools/bin:$PATH"
 say "the seeds"
 TESTS_FUZZ_SEEDS="$folder/seeds" TESTS_FUZZ_SECONDS=1 cargo test --quiet -p moorline-wire --test parsers >/dev/null
-for body in "${bodies[@]}"; do
+for body in $(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do
     say "$body, $seconds s"
     mkdir -p "$folder/corpus/$body"
     cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir "$folder/build" "$body" "$folder/corpus/$body" "$folder/seeds/$body" -- \
-        -max_total_time="$seconds" -max_len=65536 -artifact_prefix="$folder/found-$body-" -print_final_stats=1
+        -max_total_time="$seconds" -max_len=65536 -artifact_prefix="$folder/found-$body-" -verbosity=0 -print_final_stats=1
 done

@@ -228,6 +228,9 @@ export const api = {
     ask<{ secret: string; uri: string; qr: string }>("POST", "me/totp", { password }),
   confirmTotp: (code: string) =>
     ask<{ recovery_codes: string[] }>("POST", "me/totp/confirm", { code }),
+  /** Those from before are worth nothing any more. */
+  renewRecoveryCodes: (password: string, code: string) =>
+    ask<{ recovery_codes: string[] }>("POST", "me/totp/recovery-codes", { password, code }),
   endTotp: (password: string, code: string) =>
     ask<{ done: boolean }>("POST", "me/totp/off", { password, code }),
   linkProvider: (password: string) => ask<{ location: string }>("POST", "me/oidc", { password }),
@@ -246,6 +249,7 @@ export const api = {
       (answer) => answer.invitation,
     ),
   resetTotp: (id: string) => ask<{ done: boolean }>("DELETE", `people/${id}/totp`),
+  unlinkPerson: (id: string) => ask<{ done: boolean }>("DELETE", `people/${id}/oidc`),
   removePerson: (id: string) => ask<{ done: boolean }>("DELETE", `people/${id}`),
   grants: () => ask<{ grants: Grant[] }>("GET", "grants").then((answer) => answer.grants),
   addGrant: (grant: Pick<Grant, "who" | "acts" | "devices" | "logins">) =>

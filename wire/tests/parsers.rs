@@ -12,7 +12,7 @@ use moorline_wire::keep::{FromKeeper, KeeperControl, OrderControl, Taken, ToKeep
 use moorline_wire::link::frame::{Frame, Resumed, ResumedState};
 use moorline_wire::link::{Class, Target, greeting};
 use moorline_wire::term::{HostControl, HostFrame, Message, Size, ViewerControl, ViewerFrame};
-use moorline_wire::{Code, Ending, StreamId};
+use moorline_wire::{Code, Ending, StreamId, install_key};
 
 /// How long each body is run, unless somebody wants more.
 const SECONDS: u64 = 5;
@@ -38,6 +38,40 @@ impl Random {
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next() as u8).collect()
     }
+}
+
+fn challenge() -> greeting::Message {
+    greeting::Message::Challenge(greeting::Challenge {
+        versions: greeting::VERSIONS,
+        nonce: "bm9uY2U".into(),
+        broker: "moorline".into(),
+        knows: vec![greeting::INSTALL_KEYS.into(), greeting::NEXT_KEYS.into()],
+    })
+}
+
+fn welcome() -> greeting::Message {
+    let handover =
+        greeting::Handover { generation: 3, cas: vec!["ssh-ed25519 AAAA".into()], signature: "c2ln".into() };
+    greeting::Message::Welcome(greeting::Welcome {
+        epoch: 7,
+        resume: "token".into(),
+        resumed: true,
+        ca: "ssh-ed25519 AAAA".into(),
+        enrolled: Some("cHJvb2Y".into()),
+        ping_ms: 5000,
+        dead_ms: 15_000,
+        resume_within_ms: 60_000,
+        spread_ms: 1000,
+        handover: Some(handover),
+        pending: true,
+        next_key_taken: true,
+        key_asked: true,
+    })
+}
+
+fn refused() -> greeting::Message {
+    let text = "This device is revoked.".into();
+    greeting::Message::Refused(greeting::Refused { code: Code::LIMIT, text, retry_after_ms: Some(5) })
 }
 
 fn hello() -> greeting::Message {
@@ -130,7 +164,9 @@ fn keeps() -> Vec<Vec<u8>> {
 fn seeds(body: &str) -> Vec<Vec<u8>> {
     match body {
         "link_frame" => frames().iter().map(|frame| frame.encode().to_vec()).collect(),
-        "link_greeting" => vec![hello().encode().to_vec()],
+        "link_greeting" => {
+            [challenge(), hello(), welcome(), refused()].map(|message| message.encode().to_vec()).into()
+        }
         "link_machine" => {
             let lengths =
                 |frame: &Frame| [&(frame.encode().len() as u16).to_be_bytes(), &frame.encode()[..]].concat();
@@ -141,9 +177,14 @@ fn seeds(body: &str) -> Vec<Vec<u8>> {
         "term_host" => hosts().iter().map(|frame| of_message(frame.encode())).collect(),
         "keep_stream" => keeps(),
         "keep_pieces" => keeps().iter().map(|bytes| [&[5], &bytes[..]].concat()).collect(),
-        "words" => [&b"d-aaaaaaaaaaaaaaaa"[..], b"s-aaaaaaaaaaaaaaaaaaaaaaaaaa", b"killed"]
-            .map(<[u8]>::to_vec)
-            .into(),
+        "words" => [
+            "d-aaaaaaaaaaaaaaaa",
+            "s-aaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "killed",
+            &install_key::text("k-aaaaaaaaaaaaaaaa", &"_".repeat(43)),
+        ]
+        .map(|text| text.as_bytes().to_vec())
+        .into(),
         other => panic!("there are no seeds for {other}"),
     }
 }
@@ -240,6 +281,11 @@ macro_rules! each {
         fn every_body_has_its_test() {
             let names: Vec<&str> = bodies::ALL.iter().map(|(name, _)| *name).collect();
             assert_eq!(names, [$($body),*]);
+            // And its target for cargo-fuzz.
+            let manifest = include_str!("../../tests/fuzz/Cargo.toml");
+            let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"targets/"));
+            let targets: Vec<&str> = targets.filter_map(|rest| rest.strip_suffix(".rs\"")).collect();
+            assert_eq!(names, targets);
         }
     };
 }

@@ -4,8 +4,8 @@
 //! certificate's signature is that of the key named in it. Whether that key is the broker's, and
 //! everything else, is decided here.
 
-use russh::keys::Certificate;
 use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, HashAlg};
 
 use super::Grant;
 
@@ -80,7 +80,9 @@ pub fn check(cert: &Certificate, login: &str, cas: &[KeyData], now: u64) -> Resu
         }
     }
     let pty = cert.extensions().contains_key("permit-pty");
-    Ok(Grant { by: format!("certificate {:?}", cert.key_id()), pty, command })
+    // While the CA is being replaced there are two, and somebody may want to know which one still signs.
+    let ca = cert.signature_key().fingerprint(HashAlg::Sha256);
+    Ok(Grant { by: format!("certificate {:?} of the CA {ca}", cert.key_id()), pty, command })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::problem::Problem;
 struct Assets;
 
 /// What `/` says when the pages were not built.
-const NOT_BUILT: &str = "The pages of Moorline were not built into this broker: run `make build`, or `npm ci && npm run \
+const NOT_BUILT: &str = "The pages of Moorline were not built into this broker: run `make up`, or `npm ci && npm run \
                          build` in web/ and build the broker again.\n";
 
 /// Compressions that the web build lays beside a file, the best first.

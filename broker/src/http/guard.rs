@@ -21,6 +21,7 @@ use super::{Parts, answer, cookie};
 use crate::clock;
 use crate::config::Config;
 use crate::problem::Problem;
+use crate::tls::Names;
 use crate::trace::{self, Place};
 
 /// The id of a request: in its answer, in the log, and in a header.
@@ -58,24 +59,26 @@ pub(super) struct Allowed {
     https: HashSet<String>,
     /// Hosts that are reached over plain http, as the settings say.
     http: HashSet<String>,
-    /// Whether the broker itself speaks https.
-    secure: bool,
+    /// Whether the broker itself speaks https: then the names of its certificate are this broker, too, also those of
+    /// a renewed one.
+    certified: Option<Names>,
     /// Listening on every address: each of them, written as a number, is this broker. A page of
     /// another site cannot pretend one: rebinding needs a name.
     any_address: bool,
     port: u16,
+    /// The same as it stands behind a host.
+    of_port: String,
 }
 
 impl Allowed {
     /// The listen address as it can be written, and what the settings add; with TLS in the broker itself, also the
     /// names that its certificate is for.
-    pub(super) fn of(config: &Config, listen: SocketAddr, tls: Option<&[String]>) -> Self {
-        let (port, secure) = (listen.port(), tls.is_some());
+    pub(super) fn of(config: &Config, listen: SocketAddr, certified: Option<Names>) -> Self {
+        let (port, secure) = (listen.port(), certified.is_some());
         let mut own = vec![listen.to_string()];
         if listen.ip().is_loopback() {
             own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")));
         }
-        own.extend(tls.unwrap_or_default().iter().map(|name| format!("{name}:{port}")));
         // The default port is left out of a Host header and of an origin.
         let scheme = if secure { "https" } else { "http" };
         let usual = if secure { ":443" } else { ":80" };
@@ -97,34 +100,43 @@ impl Allowed {
         Self {
             https: reached_over("https://", ":443"),
             http: reached_over("http://", ":80"),
-            secure,
+            certified,
             origins: origins.collect(),
             hosts: hosts.chain(config.http.origins.iter().filter_map(of_origin)).collect(),
             any_address: listen.ip().is_unspecified(),
             port,
+            of_port: format!(":{port}"),
         }
     }
 
     fn host(&self, host: &str) -> bool {
-        let usual = if self.secure { 443 } else { 80 };
+        let usual = if self.is_secure() { 443 } else { 80 };
         let bare = || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
         let numeric = || match host.parse::<SocketAddr>() {
             Ok(address) => address.port() == self.port,
             Err(_) => self.port == usual && bare(),
         };
-        self.hosts.contains(&host.to_ascii_lowercase()) || (self.any_address && numeric())
+        let lower = host.to_ascii_lowercase();
+        self.hosts.contains(&lower) || self.is_certified(&lower) || (self.any_address && numeric())
+    }
+
+    /// Whether that is a name of the certificate with our port, in small letters.
+    fn is_certified(&self, host: &str) -> bool {
+        let Some(names) = &self.certified else { return false };
+        let named = host.strip_suffix(&self.of_port).or_else(|| (self.port == 443).then_some(host));
+        named.is_some_and(|name| names.has(name))
     }
 
     /// Whether that host is reached over https.
     pub(super) fn is_https(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         self.https.contains(host.strip_suffix(":443").unwrap_or(&host))
-            || (self.secure && !self.http.contains(host.strip_suffix(":80").unwrap_or(&host)))
+            || (self.is_secure() && !self.http.contains(host.strip_suffix(":80").unwrap_or(&host)))
     }
 
     /// Whether the broker itself speaks https.
     pub(super) fn is_secure(&self) -> bool {
-        self.secure
+        self.certified.is_some()
     }
 
     /// Whether that host is this machine and nothing else: what is sent to it passes no network.
@@ -136,9 +148,10 @@ impl Allowed {
 
     /// An origin is compared as it is: a browser writes it in one way only.
     fn origin(&self, origin: &str, host: &str) -> bool {
-        let scheme = if self.secure { "https://" } else { "http://" };
-        let own_address = || self.any_address && origin.strip_prefix(scheme) == Some(host) && self.host(host);
-        self.origins.contains(origin) || own_address()
+        let scheme = if self.is_secure() { "https://" } else { "http://" };
+        let named = origin.strip_prefix(scheme);
+        let own_address = || self.any_address && named == Some(host) && self.host(host);
+        self.origins.contains(origin) || named.is_some_and(|host| self.is_certified(host)) || own_address()
     }
 }
 

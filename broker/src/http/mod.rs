@@ -72,7 +72,7 @@ pub use events::Seats;
 use guard::Allowed;
 use route::Routes;
 use route::Who::{
-    Accounts, Admin, Anyone, Entering, Known, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice,
+    Admin, Anyone, Entering, Known, Lasting, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice,
 };
 
 /// Every route of the broker, and who may call it.
@@ -144,6 +144,7 @@ fn people_and_what_is_theirs(r: &mut Routes) {
     r.at("/api/v1/me").get(Known, me::show);
     r.at("/api/v1/me/totp").post(Entering, second::begin);
     r.at("/api/v1/me/totp/confirm").post(Entering, second::confirm);
+    r.at("/api/v1/me/totp/recovery-codes").post(Login, second::renew_codes);
     r.at("/api/v1/me/totp/off").post(Login, second::end);
     r.at("/api/v1/me/logins").get(Login, login::logins);
     r.at("/api/v1/me/logins/{id}").delete(Login, login::end_login);
@@ -152,19 +153,20 @@ fn people_and_what_is_theirs(r: &mut Routes) {
     r.at("/api/v1/tokens").get(Login, tokens::list).post(Login, tokens::create);
     r.at("/api/v1/tokens/{id}").delete(Login, tokens::end);
 
-    r.at("/api/v1/people").get(Admin, people::list).post(Accounts, people::create);
+    r.at("/api/v1/people").get(Admin, people::list).post(Lasting, people::create);
     r.at("/api/v1/people/{id}")
         .get(Admin, people::show)
-        .patch(Accounts, people::change)
-        .delete(Accounts, people::remove);
-    r.at("/api/v1/people/{id}/invitations").post(Accounts, people::invite);
-    r.at("/api/v1/people/{id}/totp").delete(Accounts, people::reset_totp);
-    r.at("/api/v1/grants").get(Admin, grants::list).post(Accounts, grants::create);
-    r.at("/api/v1/grants/{id}").delete(Accounts, grants::remove);
+        .patch(Lasting, people::change)
+        .delete(Lasting, people::remove);
+    r.at("/api/v1/people/{id}/invitations").post(Lasting, people::invite);
+    r.at("/api/v1/people/{id}/totp").delete(Lasting, people::reset_totp);
+    r.at("/api/v1/people/{id}/oidc").delete(Lasting, people::unlink);
+    r.at("/api/v1/grants").get(Admin, grants::list).post(Lasting, grants::create);
+    r.at("/api/v1/grants/{id}").delete(Lasting, grants::remove);
     r.at("/api/v1/access").get(Admin, grants::explain);
     r.at("/api/v1/audit").get(Admin, audit::list);
-    r.at("/api/v1/install-keys").get(Admin, install_keys::list).post(Admin, install_keys::create);
-    r.at("/api/v1/install-keys/{id}").delete(Admin, install_keys::end);
+    r.at("/api/v1/install-keys").get(Admin, install_keys::list).post(Lasting, install_keys::create);
+    r.at("/api/v1/install-keys/{id}").delete(Lasting, install_keys::end);
 }
 
 /// Addresses that show the page of the web build; what stands on it, it asks the API for.

@@ -217,6 +217,30 @@ pub(super) async fn reset_totp(
     outcome.map(|()| Json(Done::yes()))
 }
 
+/// Takes somebody's accounts of the login provider away; the logins that rest on them end. Who has no password then needs
+/// a link to set one.
+#[utoipa::path(delete, path = "/api/v1/people/{id}/oidc", params(("id" = String, Path)),
+    responses((status = 200, body = Done), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn unlink(
+    req: HttpRequest,
+    parts: Data<Parts>,
+    person: Person,
+    Id(id): Id<PersonId>,
+) -> Result<Json<Done>, Problem> {
+    let outcome = unlinked(&parts, &id).await;
+    audit(&req, &person, "person_unlink", id.as_str(), &outcome);
+    outcome.map(|()| Json(Done::yes()))
+}
+
+async fn unlinked(parts: &Parts, id: &PersonId) -> Result<(), Problem> {
+    let _turn = parts.identity.turn().await;
+    let row = one(parts, id).await?;
+    if row.administers() && !row.has_password {
+        another_administrates(parts, id).await?;
+    }
+    parts.identity.unlink_person(id).await
+}
+
 async fn one(parts: &Parts, id: &PersonId) -> Result<PersonRow, Problem> {
     parts.store.person(id).await?.ok_or_else(|| Problem::new(Code::UNKNOWN))
 }

@@ -34,9 +34,9 @@ pub(super) enum Who {
     Entering,
     /// Administrators.
     Admin,
-    /// Administrators who change accounts or what these are given. Not in demo mode: everybody who reached the broker
-    /// could make an account that counts when its folder is used without demo mode.
-    Accounts,
+    /// Administrators who change what lets people or devices in: accounts, what these are given, install keys. Not in
+    /// demo mode: everybody who reached the broker could make some that count when its folder is used without demo mode.
+    Lasting,
     /// Who may see the device.
     SeesDevice,
     /// Who may do this with the device.
@@ -175,17 +175,18 @@ async fn admit(who: Who, req: &ServiceRequest) -> Result<Person, Problem> {
         Who::Login | Who::Entering if matches!(caller.pass, Pass::Token(..)) => {
             return Err(policy().saying("An API token cannot do this. Log in with a browser."));
         }
-        Who::Admin | Who::Accounts if !subject.administers() => return Err(policy()),
-        Who::Accounts if caller.pass == Pass::Demo => {
+        Who::Admin | Who::Lasting if !subject.administers() => return Err(policy()),
+        Who::Lasting if caller.pass == Pass::Demo => {
             return Err(policy().saying(
-                "Demo mode has no accounts: everybody may everything. Start the broker without it to share it with others.",
+                "Demo mode lets nobody in for later: everybody who reaches it may everything. Start the broker without it to \
+                 share it with others.",
             ));
         }
         Who::SeesDevice => parts.warden.device(subject, &named(req)?, None).await.map(drop)?,
         Who::OnDevice(act) => parts.warden.device(subject, &named(req)?, Some(act)).await.map(drop)?,
         Who::OnSession(right) => parts.warden.session(subject, &named(req)?, right).await?,
         Who::Anyone | Who::Local | Who::Program | Who::Person | Who::Known => {}
-        Who::Login | Who::Entering | Who::Admin | Who::Accounts => {}
+        Who::Login | Who::Entering | Who::Admin | Who::Lasting => {}
     }
     Ok(Person { name: subject.name.clone(), caller })
 }

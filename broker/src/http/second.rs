@@ -1,4 +1,4 @@
-//! One's own second factor: set up, confirmed by a first code, turned off.
+//! One's own second factor: set up, confirmed by a first code, given other recovery codes, turned off.
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
@@ -6,6 +6,7 @@ use moorline_wire::Code;
 use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::answer::ErrorBody;
 use super::audit::audit;
@@ -51,7 +52,7 @@ pub(super) struct RecoveryCodes {
     recovery_codes: Vec<String>,
 }
 
-/// What it takes to do without.
+/// What it takes to do without, or to have other recovery codes.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PasswordAndCode {
@@ -92,8 +93,24 @@ pub(super) async fn confirm(
     cookie::require_private(&req, &parts)?;
     let outcome = parts.identity.confirm_totp(&person.caller, &body.code).await;
     audit(&req, &person, "totp_confirm", "", &outcome);
-    let recovery_codes = outcome?.iter().map(|code| code.to_string()).collect();
-    Ok(Json(RecoveryCodes { recovery_codes }))
+    outcome.map(told)
+}
+
+/// Makes new recovery codes; those from before are worth nothing any more.
+#[utoipa::path(post, path = "/api/v1/me/totp/recovery-codes", request_body = PasswordAndCode,
+    responses((status = 200, body = RecoveryCodes), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
+        (status = 429, body = ErrorBody)))]
+pub(super) async fn renew_codes(
+    req: HttpRequest,
+    parts: Data<Parts>,
+    person: Person,
+    Body(body): Body<PasswordAndCode>,
+) -> Result<Json<RecoveryCodes>, Problem> {
+    cookie::require_private(&req, &parts)?;
+    let from = peer::from(&req, &parts);
+    let outcome = parts.identity.renew_recovery_codes(&person.caller, body.password, &body.code, &from).await;
+    audit(&req, &person, "recovery_codes_renew", "", &outcome);
+    outcome.map(told)
 }
 
 /// Turns the second factor off.
@@ -110,6 +127,10 @@ pub(super) async fn end(
     let outcome = parts.identity.end_totp(&person.caller, body.password, &body.code, &from).await;
     audit(&req, &person, "totp_off", "", &outcome);
     outcome.map(|()| Json(Done::yes()))
+}
+
+fn told(codes: Vec<Zeroizing<String>>) -> Json<RecoveryCodes> {
+    Json(RecoveryCodes { recovery_codes: codes.iter().map(|code| code.to_string()).collect() })
 }
 
 /// Black on white in every theme: that is what cameras expect.

@@ -198,4 +198,14 @@ impl Identity {
         self.changed();
         Ok(())
     }
+
+    /// Takes somebody's accounts of the provider away, and ends the logins that rest on them. UNKNOWN: they have none.
+    pub async fn unlink_person(&self, id: &PersonId) -> Result<(), Problem> {
+        if !self.shared.store.unlink(id).await? {
+            return Err(Problem::new(Code::UNKNOWN)
+                .saying("This person has no account of the provider. There is nothing to unlink."));
+        }
+        self.changed();
+        Ok(())
+    }
 }

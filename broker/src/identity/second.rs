@@ -106,14 +106,35 @@ impl Identity {
         // Nothing is to be guessed here: whoever began it was told the secret.
         let refused = || Problem::new(Code::CODE_REFUSED);
         let step = totp::step_of(&secret, &plain(code.reveal()), wall()).ok_or_else(refused)?;
-        let codes = (0..RECOVERY_CODES).map(|_| recovery_code()).collect::<Result<Vec<_>, _>>()?;
-        let hashed: Vec<Hashed> = codes.iter().map(|code| Hashed::of(&plain(code))).collect();
+        let (codes, hashed) = recovery_codes()?;
         let (id, now) = (&found.person.id, wall());
         if !self.shared.store.confirm_totp(id, &secret, step, &hashed, login, now).await? {
             return Err(refused());
         }
         self.changed();
         Ok(codes)
+    }
+
+    /// Gives somebody new recovery codes, once; those that they had are worth nothing any more. Whoever does that has the
+    /// second factor, and knows the password.
+    pub async fn renew_recovery_codes(
+        &self,
+        caller: &Caller,
+        password: Secret,
+        code: &Secret,
+        from: &Whence,
+    ) -> Result<Vec<Zeroizing<String>>, Problem> {
+        let found = self.with_password(caller, password, from).await?;
+        let none = || {
+            Problem::new(Code::BAD_REQUEST)
+                .saying("You have no second factor, so no recovery codes. Set one up on the account page.")
+        };
+        let secret = found.totp.as_ref().filter(|_| found.person.has_second_factor).ok_or_else(none)?;
+        self.second_step(&found, Some(code), &keys_of(&found.person.name, from)).await?;
+        self.throttle().succeeded(&Key::Account(found.person.name.clone()));
+        let (codes, hashed) = recovery_codes()?;
+        let renewed = self.shared.store.renew_recovery_codes(&found.person.id, secret, &hashed).await?;
+        if renewed { Ok(codes) } else { Err(none()) }
     }
 
     /// Turns somebody's own second factor off: whoever does that has it, and knows the password.
@@ -166,6 +187,13 @@ impl Identity {
 fn plain(typed: &str) -> Zeroizing<String> {
     let characters = typed.chars().filter(|c| !c.is_whitespace() && *c != '-').take(64);
     Zeroizing::new(characters.map(|c| c.to_ascii_lowercase()).collect())
+}
+
+/// New ones, as they are shown and as they are kept.
+fn recovery_codes() -> Result<(Vec<Zeroizing<String>>, Vec<Hashed>), Problem> {
+    let codes = (0..RECOVERY_CODES).map(|_| recovery_code()).collect::<Result<Vec<_>, _>>()?;
+    let hashed = codes.iter().map(|code| Hashed::of(&plain(code))).collect();
+    Ok((codes, hashed))
 }
 
 fn recovery_code() -> Result<Zeroizing<String>, Problem> {

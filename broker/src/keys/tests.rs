@@ -108,6 +108,29 @@ async fn a_device_has_its_own_key_or_the_brokers_and_neither_where_it_is_to_have
     assert!(refused.text.contains("ssh.storage_key_file"), "{}", refused.text);
 }
 
+/// Whoever can write the store, and has a device, gets no other device's key by it.
+#[actix_web::test]
+async fn what_the_store_has_of_a_key_is_sealed_and_of_no_use_for_another_device() {
+    let (folder, kit) = (folder(), Kit::new().await);
+    let (mut one, mut other) = (Agent::new(), Agent::new());
+    let _connected = (one.connect(&kit).await.unwrap(), other.connect(&kit).await.unwrap());
+    let ssh =
+        Ssh { storage_key_file: Some(folder.write("storage", &STANDARD.encode([7; 32]))), ..Ssh::default() };
+    let keys = LoginKeys::load(&ssh, kit.store.clone()).unwrap();
+    let text = Secret::new(folder.key("theirs", &["-t", "ed25519"]));
+    keys.set(&one.id(), &text, None, Some(LoginWith::Key)).await.unwrap();
+    let row = kit.store.private_key(&one.id()).await.unwrap().unwrap();
+    let plain = PrivateKey::from_openssh(text.reveal()).unwrap();
+    let secret = plain.key_data().ed25519().unwrap().private.to_bytes();
+    for part in [&secret[..], b"PRIVATE KEY", b"b3BlbnNzaC1rZXk", b"openssh-key"] {
+        assert!(!row.sealed.windows(part.len()).any(|window| window == part), "it is not sealed");
+    }
+    assert!(keys.ways(&one.id()).await.is_ok());
+    kit.store.set_private_key(&PrivateKeyRow { device: other.id(), ..row }).await.unwrap();
+    assert_eq!(keys.ways(&other.id()).await.err().unwrap().code, Code::BAD_CONFIG);
+    assert!(keys.ways(&one.id()).await.is_ok());
+}
+
 #[actix_web::test]
 async fn a_file_that_others_can_read_or_that_is_no_key_keeps_the_broker_from_starting() {
     let (folder, kit) = (folder(), Kit::new().await);

@@ -1,5 +1,7 @@
 //! Second factors: the secret of a person's authenticator, and the codes for who has lost it.
 
+use sqlx::SqliteConnection;
+
 use super::{Store, micros};
 use crate::id::{LoginId, PersonId};
 use crate::problem::Problem;
@@ -36,14 +38,7 @@ impl Store {
             if asked.execute(&mut *all).await?.rows_affected() == 0 {
                 return Ok(false);
             }
-            sqlx::query("DELETE FROM recovery_codes WHERE person = $1")
-                .bind(id.as_str())
-                .execute(&mut *all)
-                .await?;
-            for code in codes {
-                let sql = "INSERT INTO recovery_codes (person, code) VALUES ($1, $2)";
-                sqlx::query(sql).bind(id.as_str()).bind(code.bytes()).execute(&mut *all).await?;
-            }
+            only_these_codes(&mut all, id, codes).await?;
             let sql = "DELETE FROM logins WHERE person = $1 AND id <> $2";
             sqlx::query(sql).bind(id.as_str()).bind(kept.as_str()).execute(&mut *all).await?;
             all.commit().await.map(|()| true)
@@ -72,6 +67,30 @@ impl Store {
         self.written("take_recovery_code", call).await
     }
 
+    /// From now on these are their recovery codes, and none that they had. `false`: that is not their second factor (any
+    /// more).
+    pub async fn renew_recovery_codes(
+        &self,
+        id: &PersonId,
+        secret: &[u8],
+        codes: &[Hashed],
+    ) -> Result<bool, Problem> {
+        let call = async {
+            let mut all = self.pool.begin().await?;
+            // First: this takes the store's one writer, so that what is looked at stays so.
+            only_these_codes(&mut all, id, codes).await?;
+            let sql = "SELECT count(*) FROM people WHERE id = $1 AND totp = $2 AND totp_since_us IS NOT NULL";
+            let asked = sqlx::query_scalar(sql).bind(id.as_str()).bind(secret);
+            let has: i64 = asked.fetch_one(&mut *all).await?;
+            if has == 0 {
+                // Nothing of it is kept.
+                return Ok(false);
+            }
+            all.commit().await.map(|()| true)
+        };
+        self.written("renew_recovery_codes", call).await
+    }
+
     /// Takes a second factor away, or what was begun of one. `false`: there was none.
     pub async fn end_totp(&self, id: &PersonId) -> Result<bool, Problem> {
         let call = async {
@@ -98,4 +117,17 @@ impl Store {
         };
         self.measured("recovery_codes", call).await
     }
+}
+
+async fn only_these_codes(
+    all: &mut SqliteConnection,
+    id: &PersonId,
+    codes: &[Hashed],
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM recovery_codes WHERE person = $1").bind(id.as_str()).execute(&mut *all).await?;
+    for code in codes {
+        let sql = "INSERT INTO recovery_codes (person, code) VALUES ($1, $2)";
+        sqlx::query(sql).bind(id.as_str()).bind(code.bytes()).execute(&mut *all).await?;
+    }
+    Ok(())
 }

@@ -36,7 +36,6 @@ use renewal::{Renewal, Verdict};
 pub struct Tls {
     settings: config::Tls,
     newest: Arc<Newest>,
-    names: Arc<[String]>,
     metrics: Metrics,
 }
 
@@ -53,9 +52,9 @@ impl Tls {
         let shown = files.parse().map_err(refused)?;
         let tls = Self {
             settings: settings.clone(),
-            names: shown.names.clone().into(),
             newest: Arc::new(Newest {
                 key: RwLock::new(shown.key.clone()),
+                names: Names::of(&shown),
                 renewal: Renewal::of(files.digest()).into(),
             }),
             metrics: metrics.clone(),
@@ -64,9 +63,9 @@ impl Tls {
         Ok(Some(tls))
     }
 
-    /// The host names that the certificate is for, as it was at the start.
-    pub fn names(&self) -> &[String] {
-        &self.names
+    /// The host names that the newest certificate is for: what is given here knows them after a renewal, too.
+    pub fn names(&self) -> Names {
+        self.newest.names.clone()
     }
 
     /// What the server is to speak.
@@ -111,6 +110,8 @@ impl Tls {
         let verdict = renewal.looked(found, parsed.is_ok());
         match (verdict, parsed) {
             (Verdict::Take, Ok((files, shown))) => {
+                // First: whoever is shown the certificate may name what it is for.
+                self.newest.names.become_those_of(&shown);
                 *self.newest.key.write().unwrap_or_else(PoisonError::into_inner) = shown.key.clone();
                 self.tell(&files, &shown);
                 tracing::info!(expires = %shown.until, "new connections get the new certificate");
@@ -156,6 +157,7 @@ fn renewed(settings: &config::Tls) -> AuditRow {
 /// What new connections get, and what is known of the files.
 struct Newest {
     key: RwLock<Arc<CertifiedKey>>,
+    names: Names,
     renewal: std::sync::Mutex<Renewal>,
 }
 
@@ -169,5 +171,24 @@ impl ResolvesServerCert for Newest {
 impl std::fmt::Debug for Newest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Newest").finish_non_exhaustive()
+    }
+}
+
+/// The host names that the certificate is for that new connections get. Clones know of a renewal as well.
+#[derive(Debug, Clone)]
+pub struct Names(Arc<RwLock<Vec<String>>>);
+
+impl Names {
+    fn of(shown: &Shown) -> Self {
+        Self(Arc::new(RwLock::new(shown.names.clone())))
+    }
+
+    fn become_those_of(&self, shown: &Shown) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(&shown.names);
+    }
+
+    /// Whether it is for this one, which is written in small letters.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|known| known == name)
     }
 }

@@ -1,6 +1,3 @@
 #![no_main]
 
-#[path = "../bodies.rs"]
-mod bodies;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::words(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| moorline_fuzz::words(bytes));

@@ -7,7 +7,7 @@ import { Field } from "./form";
 /** Every role, the most first. */
 export const ROLES: readonly Role[] = ["admin", "operator", "watcher"];
 
-/** What somebody may at most, and which groups they belong to. Esc closes it. */
+/** What somebody may at most, which groups they belong to, and whether the provider lets them in. Esc closes it. */
 export function PersonDialog(props: { person: Account; close: (changed: boolean) => void }) {
   const { person } = props;
   const dialog = useRef<HTMLDialogElement>(null);
@@ -19,17 +19,22 @@ export function PersonDialog(props: { person: Account; close: (changed: boolean)
     props.close(changed);
   }
 
-  async function save(event: SubmitEvent): Promise<void> {
-    event.preventDefault();
-    if (!(event.currentTarget instanceof HTMLFormElement)) return;
-    const fields = new FormData(event.currentTarget);
-    const roles = ROLES.filter((role) => fields.getAll("person-roles").includes(role));
+  async function act(what: () => Promise<unknown>): Promise<void> {
     try {
-      await api.changePerson(person.id, { roles, groups: wordsOf(fields, "person-groups") });
+      await what();
       close(true);
     } catch (error) {
       setWrong(error instanceof Refusal ? error.message : "The broker cannot be reached.");
     }
+  }
+
+  function save(event: SubmitEvent): void {
+    event.preventDefault();
+    if (!(event.currentTarget instanceof HTMLFormElement)) return;
+    const fields = new FormData(event.currentTarget);
+    const roles = ROLES.filter((role) => fields.getAll("person-roles").includes(role));
+    const groups = wordsOf(fields, "person-groups");
+    void act(() => api.changePerson(person.id, { roles, groups }));
   }
 
   return (
@@ -58,6 +63,40 @@ export function PersonDialog(props: { person: Account; close: (changed: boolean)
           </button>
         </div>
       </form>
+      {person.ways.includes("provider") && (
+        <Unlink person={person} go={() => act(() => api.unlinkPerson(person.id))} />
+      )}
     </dialog>
+  );
+}
+
+/** Asked twice: whoever has no password cannot log in afterwards. */
+function Unlink({ person, go }: { person: Account; go: () => void }) {
+  const [sure, setSure] = useState(false);
+  if (!sure) {
+    return (
+      <div class="dialog-buttons">
+        <button type="button" class="warn" onClick={() => setSure(true)}>
+          Unlink the provider…
+        </button>
+      </div>
+    );
+  }
+  return (
+    <section role="alert">
+      <p>
+        The login provider does not let {person.name} in any more, and the logins by it end.
+        {!person.ways.includes("password") &&
+          " There is no password: give them a link to set one afterwards."}
+      </p>
+      <div class="dialog-buttons">
+        <button type="button" onClick={() => setSure(false)}>
+          Keep it
+        </button>
+        <button type="button" class="warn" onClick={go}>
+          Unlink it
+        </button>
+      </div>
+    </section>
   );
 }

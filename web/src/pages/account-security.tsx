@@ -8,7 +8,7 @@ import type { List } from "../state/list";
 
 type Enrolment = Awaited<ReturnType<typeof api.beginTotp>>;
 
-/** Whether the code of an authenticator is asked for beside the password: set up, confirmed, turned off. */
+/** Whether the code of an authenticator is asked for beside the password: set up, confirmed, with new codes, turned off. */
 export function SecondFactor({ list }: { list: List<unknown> }) {
   const [begun, setBegun] = useState<Enrolment | null>(null);
   const [codes, setCodes] = useState<string[]>([]);
@@ -30,6 +30,11 @@ export function SecondFactor({ list }: { list: List<unknown> }) {
       setCodes((await api.confirmTotp(text(fields, "totp-code"))).recovery_codes);
       setBegun(null);
     });
+  const renew = (fields: FormData) =>
+    step(async () => {
+      const [password, code] = [String(fields.get("codes-password")), text(fields, "codes-code")];
+      setCodes((await api.renewRecoveryCodes(password, code)).recovery_codes);
+    });
   const end = (fields: FormData) =>
     step(async () => {
       await api.endTotp(String(fields.get("totp-password")), text(fields, "totp-code"));
@@ -50,14 +55,21 @@ export function SecondFactor({ list }: { list: List<unknown> }) {
   }
   if (me.value?.second_factor === "on") {
     return (
-      <Asking title="Turn the second factor off" button="Turn off" send={end}>
-        <p>
-          A code of your authenticator is asked for at each login. {me.value.recovery_codes} of your
-          recovery codes are left.
-        </p>
-        <Password />
-        <Code />
-      </Asking>
+      <>
+        <Asking title="Make new recovery codes" button="Make new ones" send={renew}>
+          <p>
+            {me.value.recovery_codes} of your recovery codes are left. New ones take the place of
+            all of them.
+          </p>
+          <Password name="codes-password" />
+          <Code name="codes-code" />
+        </Asking>
+        <Asking title="Turn the second factor off" button="Turn off" send={end}>
+          <p>A code of your authenticator is asked for at each login. Afterwards none is.</p>
+          <Password name="totp-password" />
+          <Code name="totp-code" />
+        </Asking>
+      </>
     );
   }
   if (begun === null) {
@@ -67,7 +79,7 @@ export function SecondFactor({ list }: { list: List<unknown> }) {
           With an authenticator on your phone, a password alone lets nobody in. Every other login of
           yours ends.
         </p>
-        <Password />
+        <Password name="totp-password" />
       </Asking>
     );
   }
@@ -97,19 +109,14 @@ export function SecondFactor({ list }: { list: List<unknown> }) {
   );
 }
 
-function Password() {
+function Password({ name }: { name: string }) {
   return (
-    <Field
-      label="Your password"
-      name="totp-password"
-      type="password"
-      autoComplete="current-password"
-    />
+    <Field label="Your password" name={name} type="password" autoComplete="current-password" />
   );
 }
 
-function Code() {
-  return <Field label="A code, or a recovery code" name="totp-code" autoComplete="one-time-code" />;
+function Code({ name }: { name: string }) {
+  return <Field label="A code, or a recovery code" name={name} autoComplete="one-time-code" />;
 }
 
 /** Whether one can log in by the provider, too. */

@@ -1,9 +1,10 @@
 //! People, grants, tokens and the audit over HTTP, as an administrator uses them.
 
-use super::staff::{LAB, SESSION, Staff, YARD};
+use super::staff::{LAB, SESSION, Staff, YARD, add_provider_login};
 use super::*;
 use crate::access::Role;
-use crate::store::PersonRow;
+use crate::id::PersonId;
+use crate::store::{PersonRow, PersonState, ProviderAccount};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -299,6 +300,42 @@ async fn an_administrator_sees_how_people_log_in_and_takes_a_lost_second_factor_
     assert_eq!((outcome(0), outcome(1), &audit["entries"][0]["on"]), ("unknown", "done", &json!(oper)));
 }
 
+#[actix_web::test]
+async fn an_administrator_takes_an_account_of_the_provider_away_and_the_logins_that_rest_on_it() {
+    let staff = Staff::new().await;
+    let id: PersonId = staff.id_of("oper").await.parse().unwrap();
+    let person = format!("/api/v1/people/{id}");
+    let ways = async || staff.root("GET", &person, json!({})).await.json()["ways"].clone();
+    let account = ProviderAccount { issuer: "https://id.example".into(), subject: "7".into() };
+    assert!(staff.store.link(&id, &account, clock::wall()).await.unwrap());
+    let row = staff.store.person(&id).await.unwrap().unwrap();
+    add_provider_login(&staff.store, &row, "by-provider", &account).await;
+    assert_eq!(ways().await, json!(["provider"]));
+    let works = async |name: &str| staff.asks(name, "GET", "/api/v1/me", json!({})).await.status == 200;
+    assert!(works("oper").await && works("by-provider").await);
+    let unlink = async || staff.root("DELETE", &format!("{person}/oidc"), json!({})).await;
+    assert_eq!(unlink().await.json(), json!({ "done": true }));
+    assert_eq!(ways().await, json!([]));
+    assert!(works("oper").await, "the other login does not rest on it");
+    staff.asks("by-provider", "GET", "/api/v1/me", json!({})).await.refuses(Code::LOGIN_EXPIRED);
+    unlink().await.refuses(Code::UNKNOWN);
+    let nobody = "/api/v1/people/p-aaaaaaaaaaaaaaaa/oidc";
+    staff.root("DELETE", nobody, json!({})).await.refuses(Code::UNKNOWN);
+    let audit = staff.root("GET", "/api/v1/audit?what=person_unlink", json!({})).await.json();
+    let rows: Vec<_> =
+        audit["entries"].as_array().unwrap().iter().map(|row| (&row["on"], &row["outcome"])).collect();
+    let (oper, none) = (json!(id.as_str()), json!("p-aaaaaaaaaaaaaaaa"));
+    assert_eq!(rows, [(&none, &json!("unknown")), (&oper, &json!("unknown")), (&oper, &json!("done"))]);
+    // An administrator whom the provider alone lets in, where no other could log in.
+    let root = staff.store.person_named("root").await.unwrap().unwrap();
+    staff.store.change_person(&PersonRow { roles: vec![Role::Admin], ..row }).await.unwrap();
+    staff.store.change_person(&PersonRow { state: PersonState::Disabled, ..root }).await.unwrap();
+    assert!(staff.store.link(&id, &account, clock::wall()).await.unwrap());
+    let last = staff.asks("oper", "DELETE", &format!("{person}/oidc"), json!({})).await;
+    last.refuses(Code::BAD_REQUEST);
+    assert!(last.text.contains("the last administrator"), "{last:?}");
+}
+
 /// Once a listener was asked only every five minutes who they are.
 #[actix_web::test]
 async fn the_events_end_with_the_login_or_the_right_to_hear_them() {
@@ -334,9 +371,10 @@ async fn the_events_end_with_the_login_or_the_right_to_hear_them() {
     assert!(ends(stream).await, "logged out, and still listening");
 }
 
-/// Whoever reached a demo could have made an account that counts once its folder is used without demo mode.
+/// Whoever reached a demo could have made an account, or an install key, that counts once its folder is used without demo
+/// mode.
 #[actix_web::test]
-async fn in_demo_mode_nobody_makes_or_changes_accounts_or_what_they_are_given() {
+async fn in_demo_mode_nobody_makes_or_changes_accounts_what_they_are_given_or_install_keys() {
     let broker = Broker::start().await;
     for (method, path) in [
         ("POST", "/api/v1/people"),
@@ -344,11 +382,15 @@ async fn in_demo_mode_nobody_makes_or_changes_accounts_or_what_they_are_given() 
         ("DELETE", "/api/v1/people/p-aaaaaaaaaaaaaaaa"),
         ("POST", "/api/v1/people/p-aaaaaaaaaaaaaaaa/invitations"),
         ("POST", "/api/v1/grants"),
+        ("DELETE", "/api/v1/people/p-aaaaaaaaaaaaaaaa/oidc"),
         ("DELETE", "/api/v1/grants/g-aaaaaaaaaaaaaaaa"),
+        ("POST", "/api/v1/install-keys"),
+        ("DELETE", "/api/v1/install-keys/k-aaaaaaaaaaaaaaaa"),
     ] {
         let refused = broker.json(method, path, json!({ "name": "eve", "roles": ["admin"] })).await;
         refused.refuses(Code::POLICY);
-        assert!(refused.text.contains("Demo mode has no accounts"), "{refused:?}");
+        assert!(refused.text.contains("Demo mode lets nobody in for later"), "{refused:?}");
     }
     assert_eq!(broker.get("/api/v1/people").await.json(), json!({ "people": [] }));
+    assert_eq!(broker.get("/api/v1/install-keys").await.json(), json!({ "install_keys": [] }));
 }

@@ -20,7 +20,9 @@ fn meant(line: &str) -> Value {
         "POST /api/v1/me/password" => json!({ "old": "wrong", "new": "correct horse battery" }),
         "POST /api/v1/me/totp" | "POST /api/v1/me/oidc" => json!({ "password": "wrong" }),
         "POST /api/v1/me/totp/confirm" => json!({ "code": "123456" }),
-        "POST /api/v1/me/totp/off" => json!({ "password": "wrong", "code": "123456" }),
+        "POST /api/v1/me/totp/off" | "POST /api/v1/me/totp/recovery-codes" => {
+            json!({ "password": "wrong", "code": "123456" })
+        }
         "POST /api/v1/tokens" => {
             json!({ "label": "ci", "scopes": ["shell"], "expires": "2020-01-01T00:00:00Z" })
         }

@@ -273,10 +273,17 @@ async fn where_a_second_factor_is_required_nothing_else_is_let_through_until_the
     broker.page("POST", "/api/v1/login", "", with("000000".into())).await.refuses(Code::CODE_REFUSED);
     let again = broker.page("POST", "/api/v1/login", "", with(code(shared, 0))).await;
     assert_eq!(again.json(), json!({ "person": "anna" }));
-    totp("/off", json!({ "password": PASSWORD, "code": "000000" })).await.refuses(Code::CODE_REFUSED);
+    let proof = |code: &str| json!({ "password": PASSWORD, "code": code });
+    totp("/off", proof("000000")).await.refuses(Code::CODE_REFUSED);
+    totp("/recovery-codes", proof("000000")).await.refuses(Code::CODE_REFUSED);
+    let old = confirmed["recovery_codes"][0].as_str().unwrap();
+    let renewed = totp("/recovery-codes", proof(old)).await.json();
+    assert_eq!(renewed["recovery_codes"].as_array().unwrap().len(), 10);
     let audit = broker.page("GET", "/api/v1/audit", &own, json!({})).await.json();
     let acts = audit["entries"].as_array().unwrap().iter().map(|entry| (&entry["what"], &entry["outcome"]));
     let told = [
+        ("recovery_codes_renew", "done"),
+        ("recovery_codes_renew", "code_refused"),
         ("totp_off", "code_refused"),
         ("login", "done"),
         ("login", "code_refused"),
@@ -288,8 +295,9 @@ async fn where_a_second_factor_is_required_nothing_else_is_let_through_until_the
     ];
     let told = told.map(|(what, outcome)| (json!(what), json!(outcome)));
     assert!(acts.eq(told.iter().map(|(what, outcome)| (what, outcome))), "{audit}");
-    assert!(!audit.to_string().contains(shared));
-    let recovery = confirmed["recovery_codes"][0].as_str().unwrap();
-    assert_eq!(totp("/off", json!({ "password": PASSWORD, "code": recovery })).await.status, 200);
+    let recovery = renewed["recovery_codes"][0].as_str().unwrap();
+    assert!([shared, old, recovery].iter().all(|secret| !audit.to_string().contains(secret)), "{audit}");
+    totp("/off", proof(confirmed["recovery_codes"][1].as_str().unwrap())).await.refuses(Code::CODE_REFUSED);
+    assert_eq!(totp("/off", proof(recovery)).await.status, 200);
     broker.page("GET", "/api/v1/people", &own, json!({})).await.refuses(Code::SECOND_FACTOR_MISSING);
 }

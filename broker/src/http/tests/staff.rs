@@ -6,7 +6,9 @@ use super::*;
 use crate::access::{Role, Scope};
 use crate::id::{GrantId, LoginId, TokenId};
 use crate::identity::new_person;
-use crate::store::{DeviceRow, GrantRow, LoginRow, PersonRow, Rests, Standing, TokenRow, Way};
+use crate::store::{
+    DeviceRow, GrantRow, LoginRow, PersonRow, ProviderAccount, Rests, Standing, TokenRow, Way,
+};
 use crate::token::{Hashed, Token};
 
 /// A device with the tag `lab`.
@@ -140,19 +142,30 @@ pub fn device(id: &str) -> DeviceRow {
     }
 }
 
-async fn add_login(store: &Store, person: &PersonRow, name: &str, days: i64) {
+fn login_of(person: &PersonRow, days: i64, way: Way) -> LoginRow {
     let then = clock::wall() - jiff::SignedDuration::from_hours(24 * days);
-    let login = LoginRow {
+    LoginRow {
         id: LoginId::fresh().unwrap(),
         person: person.id.clone(),
         created: then,
         seen: then,
         address: "127.0.0.1".into(),
         agent: "test".into(),
-        way: Way::Password,
-    };
+        way,
+    }
+}
+
+async fn add_login(store: &Store, person: &PersonRow, name: &str, days: i64) {
+    let login = login_of(person, days, Way::Password);
     let hash = store.credentials(&person.name).await.unwrap().unwrap().hash;
     let rests = Rests::Password { hash: hash.as_ref().map(|hash| hash.as_str()), second_factor: false };
+    assert!(store.add_login(Hashed::of(&format!("cookie-of-{name}")), &login, rests).await.unwrap());
+}
+
+/// A login that rests on an account of a provider, which must be theirs.
+pub async fn add_provider_login(store: &Store, person: &PersonRow, name: &str, account: &ProviderAccount) {
+    let login = login_of(person, 0, Way::Provider);
+    let rests = Rests::Provider { issuer: &account.issuer, subject: &account.subject };
     assert!(store.add_login(Hashed::of(&format!("cookie-of-{name}")), &login, rests).await.unwrap());
 }
 

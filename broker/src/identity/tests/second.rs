@@ -140,6 +140,40 @@ async fn wrong_codes_are_held_back_as_wrong_passwords_are() {
 }
 
 #[tokio::test]
+async fn new_recovery_codes_take_password_and_code_and_the_place_of_the_old_ones() {
+    let world = World::new().await;
+    let anna = world.person("anna", &[Role::Operator]).await;
+    let cookie = world.cookie("anna").await;
+    let caller = world.identity.of_cookie(&cookie).await.unwrap();
+    let renew = async |password: &str, code: &Secret| {
+        world.identity.renew_recovery_codes(&caller, secret(password), code, &home()).await
+    };
+    assert_eq!(refused(renew(PASSWORD, &secret("000000")).await), Code::BAD_REQUEST, "there is nothing yet");
+    let begun = world.identity.begin_totp(&caller, secret(PASSWORD), &home()).await.unwrap();
+    let mut authenticator = Authenticator::of(&begun);
+    assert_eq!(refused(renew(PASSWORD, &authenticator.next()).await), Code::BAD_REQUEST, "only begun");
+    let old = world.identity.confirm_totp(&caller, &authenticator.next()).await.unwrap();
+    assert_eq!(refused(renew("wrong", &authenticator.next()).await), Code::LOGIN_REFUSED);
+    assert_eq!(refused(renew(PASSWORD, &secret("123")).await), Code::CODE_REFUSED);
+    assert_eq!(world.failures("second_factor"), 1.0);
+    assert!(world.log_in_with("anna", Some(&secret(&old[0]))).await.is_ok(), "refused, and yet gone");
+
+    let new = renew(PASSWORD, &authenticator.again()).await.unwrap();
+    assert_eq!((new.len(), world.store.recovery_codes(&anna.id).await.unwrap()), (10, 10));
+    assert_eq!(refused(renew(PASSWORD, &authenticator.again()).await), Code::CODE_REFUSED, "taken twice");
+    assert_eq!(refused(world.log_in_with("anna", Some(&secret(&old[1]))).await), Code::CODE_REFUSED);
+    assert!(world.log_in_with("anna", Some(&secret(&new[0]))).await.is_ok());
+    // One of those that one has is a code, too; it goes with the others.
+    let newer = renew(PASSWORD, &secret(&new[1])).await.unwrap();
+    assert_eq!(refused(world.log_in_with("anna", Some(&secret(&new[2]))).await), Code::CODE_REFUSED);
+    assert!(world.log_in_with("anna", Some(&secret(&newer[0]))).await.is_ok() && world.works(&cookie).await);
+    // A second factor that went meanwhile leaves no codes behind.
+    world.store.end_totp(&anna.id).await.unwrap();
+    assert!(!world.store.renew_recovery_codes(&anna.id, b"another", &[Hashed::of("a")]).await.unwrap());
+    assert_eq!(world.store.recovery_codes(&anna.id).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn turning_it_off_takes_password_and_code_and_an_administrator_neither() {
     let world = World::new().await;
     let anna = world.person("anna", &[Role::Operator]).await;

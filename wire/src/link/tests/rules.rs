@@ -198,6 +198,34 @@ fn pongs_answer_pings_and_only_the_broker_goes_away() {
 }
 
 #[test]
+fn a_pong_of_a_former_transport_is_refused_whether_its_ping_was_answered_there_or_not() {
+    let pong = |nonce| Frame::Pong { nonce };
+    let pings = |link: &mut Link, now: Instant| {
+        link.handle_timeout(now);
+        while link.poll_transmit(now).is_some() {}
+    };
+    for role in [Role::Broker, Role::Agent] {
+        let moved = || {
+            let (mut link, mut now) = (steady(role), Instant::now());
+            for _ in 0..2 {
+                now += Config::default().ping_every;
+                pings(&mut link, now);
+            }
+            send(&mut link, pong(1)).unwrap();
+            link.handle(now, Input::Connected(Attach::Resumed)).unwrap();
+            assert!(link.poll_transmit(now).is_some(), "its RESUME");
+            send(&mut link, resume(2, &[(1, at(0, 1 << 20, false))])).unwrap();
+            pings(&mut link, now + Config::default().ping_every);
+            link
+        };
+        for late in [1, 2] {
+            refuses(moved(), &[pong(late)], "PONG to a ping that was not sent");
+            refuses(moved(), &[pong(3), pong(3), pong(late)], "PONG to a ping that was not sent");
+        }
+    }
+}
+
+#[test]
 fn whoever_resets_or_opens_without_listening_is_stopped() {
     let mut link = steady(Role::Agent);
     let flood = (2..).map(|number| open(StreamId(number)));
