@@ -36,8 +36,10 @@ const LAST_FLUSH: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Others that still write then do not keep the session.
 const LAST_WORDS_BYTES: usize = 256 * 1024;
-/// What is read at once: a terminal gives 4 KiB at most each time.
+/// What is read at once, in several goes: a terminal gives 4 KiB at most each time.
 const PIECE: usize = 16 * 1024;
+/// With room for less, it is not asked once more: four times 4095 bytes would leave a read of four.
+const ASK_FOR: usize = 4 * 1024 - 1;
 
 /// Runs the keeper whose lock is our standard input and whose socket is our standard output.
 pub fn run(session: SessionId, dir: Option<&Path>) -> io::Result<()> {
@@ -247,7 +249,7 @@ impl Hold<'_> {
             self.silent = true;
             return;
         }
-        while piece.len() >= LITTLE && piece.len() < piece.capacity() {
+        while piece.len() >= LITTLE && piece.capacity() - piece.len() >= ASK_FOR {
             match self.program.terminal.try_read(piece) {
                 Ok(more) if more > 0 => {}
                 _ => break,
