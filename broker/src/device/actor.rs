@@ -4,6 +4,7 @@
 //! on the arbiter of the device's first socket.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
@@ -90,11 +91,7 @@ impl DeviceConnection {
             Event::Link(LinkOutput::Steady) => Input::Steady,
             Event::Link(LinkOutput::Close(code)) => Input::Close(code),
             Event::Link(LinkOutput::Lost) => Input::Lost,
-            Event::Link(LinkOutput::Rtt(rtt)) => {
-                self.metrics.link_rtt(rtt);
-                self.leg.send_modify(|leg| leg.rtt = Some(rtt));
-                return;
-            }
+            Event::Link(LinkOutput::Rtt(rtt)) => return measured(rtt, &self.metrics, &self.leg),
             // Only an agent is told these.
             Event::Opened { .. } | Event::Link(_) => return,
         };
@@ -174,6 +171,20 @@ impl DeviceConnection {
         }
     }
 
+    /// What the socket answers by itself from now on.
+    fn set_reflex(&self, reflex: &Reflex, outgoing: &pipe::Sender<Outgoing>) {
+        let (link, outgoing) = (self.link.clone(), outgoing.clone());
+        let (metrics, leg) = (self.metrics.clone(), self.leg.clone());
+        reflex.set(Box::new(move |frame| {
+            // Not ahead of what the link has given already: the answer to an earlier ping may be in it.
+            let answer = if outgoing.is_empty() { link.answer(now(), frame)? } else { return None };
+            if let Some(rtt) = answer.rtt {
+                measured(rtt, &metrics, &leg);
+            }
+            Some(answer.frames)
+        }));
+    }
+
     fn frame(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Binary(frame) => self.tell_link(LinkInput::Frame(frame)),
@@ -183,6 +194,12 @@ impl DeviceConnection {
             }
         }
     }
+}
+
+/// A round trip of the link was measured.
+fn measured(rtt: Duration, metrics: &Metrics, leg: &watch::Sender<Leg>) {
+    metrics.link_rtt(rtt);
+    leg.send_modify(|leg| leg.rtt = Some(rtt));
 }
 
 /// Why we close a socket that carries a link, for the metrics.
@@ -257,9 +274,7 @@ impl Handler<Greeted> for DeviceConnection {
         let _ = ends.outgoing.try_send(Outgoing::Binary(welcome));
         let SocketEnds { incoming, outgoing, reflex, gone: _ } = ends;
         let reading = ctx.add_stream(frames(epoch, incoming));
-        let (link, before) = (self.link.clone(), outgoing.clone());
-        // Not ahead of what the link has given already: the answer to an earlier ping may be in it.
-        reflex.set(Box::new(move |frame| if before.is_empty() { link.answer(now(), frame) } else { None }));
+        self.set_reflex(&reflex, &outgoing);
         self.socket = Some(Carrier { outgoing, reflex, reading, waiting: false });
         self.tell_link(LinkInput::Connected(attach));
         // The first ping of all.
@@ -327,7 +342,7 @@ impl Handler<EndLink> for DeviceConnection {
 #[rtype(result = "()")]
 pub struct GoAway {
     /// When the device may come back.
-    pub come_back_after: std::time::Duration,
+    pub come_back_after: Duration,
 }
 
 impl Handler<GoAway> for DeviceConnection {

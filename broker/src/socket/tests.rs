@@ -96,13 +96,20 @@ async fn what_the_reflex_answers_comes_to_nobody_else_until_it_is_cleared() {
     let mut client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     let says = |text: &'static [u8]| Bytes::from_static(text);
-    ends.reflex.set(Box::new(move |asked| match &asked[..] {
-        b"one?" => Some((says(b"one!"), None)),
-        b"two?" => Some((says(b"two!"), Some(says(b"and you?")))),
-        _ => None,
+    let (hears, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    ends.reflex.set(Box::new(move |asked| {
+        hears.send(Bytes::copy_from_slice(asked)).unwrap();
+        match asked {
+            b"one?" => Some([Some(says(b"one!")), None]),
+            b"two?" => Some([Some(says(b"two!")), Some(says(b"and you?"))]),
+            b"well" => Some([None, None]),
+            _ => None,
+        }
     }));
-    for asked in [b"one?", b"two?", b"else"] {
+    // One after the other: what comes together is not for it.
+    for asked in [b"one?", b"well", b"two?", b"else"] {
         client.send(Said::Binary(says(asked))).await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), &asked[..]);
     }
     for told in [&b"one!"[..], b"two!", b"and you?"] {
         assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(says(told)));
@@ -114,12 +121,36 @@ async fn what_the_reflex_answers_comes_to_nobody_else_until_it_is_cleared() {
 }
 
 #[actix::test]
+async fn messages_that_come_together_or_in_pieces_are_for_whoever_speaks() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let mut ends = server.ends.recv().await.unwrap();
+    ends.reflex.set(Box::new(|_| Some([None, None])));
+    let frame = |text: &[u8]| [&[0x82, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text].concat();
+    let tokio_tungstenite::MaybeTlsStream::Plain(wire) = client.get_mut() else { panic!("it is plain") };
+    wire.set_nodelay(true).unwrap();
+    let both = [frame(b"one"), frame(b"two")].concat();
+    tokio::io::AsyncWriteExt::write_all(wire, &both).await.unwrap();
+    for told in [b"one", b"two"] {
+        assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(Bytes::from_static(told))));
+    }
+    // A message that has a message in it, whose head comes with something that is answered.
+    let (whole, ping) = (frame(&frame(b"one")), [0x89, 0x80, 0, 0, 0, 0]);
+    let (head, rest) = whole.split_at(6);
+    tokio::io::AsyncWriteExt::write_all(wire, &[&ping, head].concat()).await.unwrap();
+    let mut pong = [0; 2];
+    tokio::io::AsyncReadExt::read_exact(wire, &mut pong).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(wire, rest).await.unwrap();
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(frame(b"one").into())));
+}
+
+#[actix::test]
 async fn the_reflex_overtakes_nothing_that_came_before() {
     let mut server = serve(KIND);
     let mut client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     let says = |text: &'static [u8]| Bytes::from_static(text);
-    ends.reflex.set(Box::new(move |asked| (&asked[..] == b"one?").then(|| (says(b"one!"), None))));
+    ends.reflex.set(Box::new(move |asked| (asked == b"one?").then(|| [Some(says(b"one!")), None])));
     client.send(Said::Binary(says(b"else"))).await.unwrap();
     client.send(Said::Binary(says(b"one?"))).await.unwrap();
     // Both are there by now, and the first waits for us.
