@@ -10,7 +10,6 @@
 //! inwards the socket is not read while the channel is full. permessage-deflate is never
 //! negotiated: a shared window over secrets and foreign text gives them away by length.
 
-use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +18,7 @@ use std::time::{Duration, Instant};
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler};
 use actix_http::ws::Item;
+use actix_web::body::BoxBody;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{self, CloseCode, CloseReason, Message, ProtocolError, WebsocketContext};
 use bytes::{Bytes, BytesMut};
@@ -28,15 +28,17 @@ use socket2::{SockRef, TcpKeepalive};
 use tracing::debug;
 
 use self::announced::Announced;
+use self::front::{Front, Inward, Passed};
 use crate::clock;
 use crate::metrics::Left;
 use crate::pipe::{self, Refused, pipe};
 use crate::problem::Problem;
 
 mod announced;
+mod front;
 mod reflex;
 
-pub use reflex::{Reaction, Reflex};
+pub use reflex::{Answers, Heard, Reflex};
 
 /// Messages between the wire and us, each way. Few: what waits here can no longer be overtaken.
 const CHANNEL: usize = 8;
@@ -122,13 +124,12 @@ pub fn upgrade(
 ) -> Result<(HttpResponse, SocketEnds), Problem> {
     let (to_us, incoming) = pipe(CHANNEL);
     let (outgoing, from_us) = pipe(CHANNEL);
-    let too_large = Rc::new(Cell::new(false));
+    let inward = Rc::new(Inward::new(to_us));
     let (reflex, gone) = (Reflex::default(), Gone::default());
     let socket = Socket {
         kind,
         reflex: reflex.clone(),
-        too_large: Rc::clone(&too_large),
-        to_us: Some(to_us),
+        inward: Rc::clone(&inward),
         from_us: Some(from_us),
         gone: gone.clone(),
         refuse: !offers(req, kind.protocol),
@@ -136,8 +137,7 @@ pub fn upgrade(
         pieces: Pieces::default(),
         closing: false,
     };
-    let bytes = Announced::new(payload, kind.frame_max, too_large);
-    let answer = ws::WsResponseBuilder::new(socket, req, bytes)
+    let answer = ws::WsResponseBuilder::new(socket, req, Passed(Rc::clone(&inward)))
         .protocols(&[kind.protocol])
         .frame_size(kind.frame_max)
         .start()
@@ -146,6 +146,8 @@ pub fn upgrade(
                 .saying("This address takes WebSockets only. Open it with an upgrade request.")
                 .because(anyhow::anyhow!("{err}"))
         })?;
+    let bytes = Announced::new(payload, kind.frame_max);
+    let answer = answer.map_body(|_, actor| BoxBody::new(Front::new(bytes, actor, inward, reflex.clone())));
     Ok((answer, SocketEnds { incoming, outgoing, reflex, gone }))
 }
 
@@ -176,9 +178,7 @@ pub fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
 struct Socket {
     kind: SocketKind,
     reflex: Reflex,
-    /// The peer has announced a frame that is larger than allowed.
-    too_large: Rc<Cell<bool>>,
-    to_us: Option<pipe::Sender<Incoming>>,
+    inward: Rc<Inward>,
     from_us: Option<pipe::Receiver<Outgoing>>,
     gone: Gone,
     /// The peer did not offer our subprotocol.
@@ -195,11 +195,12 @@ impl Actor for Socket {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if self.refuse {
-            self.to_us = None;
+            self.inward.to_us.take();
             return self.close(ctx, Code::VERSION, Code::VERSION.sentence());
         }
-        if let (Some(from_us), Some(to_us)) = (self.from_us.take(), &self.to_us) {
-            ctx.add_stream(outwards(from_us, to_us.clone()));
+        let to_us = self.inward.to_us.borrow().clone();
+        if let (Some(from_us), Some(to_us)) = (self.from_us.take(), to_us) {
+            ctx.add_stream(outwards(from_us, to_us));
         }
         if let Some((every, dead)) = self.kind.ping {
             self.watch(ctx, clock::now() + every, every, dead);
@@ -252,12 +253,8 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             Ok(Message::Close(reason)) => self.closed_by_peer(ctx, reason),
             // After our close only the peer's is of interest.
             _ if self.closing => {}
-            Ok(Message::Binary(bytes)) => match self.reflexively(&bytes) {
-                Some(Reaction::Answer(answer, another)) => {
-                    ctx.binary(answer);
-                    another.into_iter().for_each(|another| ctx.binary(another));
-                }
-                Some(Reaction::Taken) => {}
+            Ok(Message::Binary(bytes)) => match self.inward.react(&self.reflex, &Heard::Any(&bytes)) {
+                Some(answers) => answers.into_iter().flatten().for_each(|answer| ctx.binary(answer)),
                 None => self.pass_in(ctx, Incoming::Binary(bytes)),
             },
             Ok(Message::Text(text)) => self.pass_in(ctx, Incoming::Text(text.into())),
@@ -272,7 +269,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
             Ok(Message::Ping(bytes)) => ctx.pong(&bytes),
             Ok(Message::Pong(_) | Message::Nop) => {}
             Err(err) => {
-                let too_large = self.too_large.get() || matches!(err, ProtocolError::Overflow);
+                let too_large = self.inward.too_large.get() || matches!(err, ProtocolError::Overflow);
                 let code = if too_large { Code::TOO_LARGE } else { Code::PROTOCOL };
                 debug!(%err, "websocket broken off");
                 // A connection that breaks off comes as an error of reading.
@@ -292,25 +289,24 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
 }
 
 impl Socket {
-    /// What the reflex does, unless the message would overtake what came before.
-    fn reflexively(&self, message: &Bytes) -> Option<Reaction> {
-        let is_next = self.to_us.as_ref().is_some_and(pipe::Sender::is_empty);
-        if is_next { self.reflex.react(message) } else { None }
-    }
-
     /// Gives a message to our side; while there is no room, the socket is not read.
     fn pass_in(&mut self, ctx: &mut WebsocketContext<Self>, message: Incoming) {
-        let Some(to_us) = &self.to_us else { return };
+        let to_us = self.inward.to_us.borrow();
+        let Some(to_us) = &*to_us else { return };
         match to_us.try_send(message) {
             Ok(()) | Err(Refused::Closed(_)) => {}
             Err(Refused::Full(message)) => {
+                self.inward.waits.set(true);
                 let to_us = to_us.clone();
                 let wait = async move {
                     // Nobody there any more: the outward stream ends and closes the socket.
                     let _ = to_us.send(message).await;
                 };
                 // That we did not listen is not the peer's silence.
-                ctx.wait(wait.into_actor(self).map(|(), socket, _| socket.heard = clock::now()));
+                ctx.wait(wait.into_actor(self).map(|(), socket, _| {
+                    socket.inward.waits.set(false);
+                    socket.heard = clock::now();
+                }));
             }
         }
     }
@@ -348,7 +344,7 @@ impl Socket {
     /// take the close frame with it.
     fn close_with(&mut self, ctx: &mut WebsocketContext<Self>, reason: CloseReason) {
         self.closing = true;
-        self.to_us = None;
+        self.inward.to_us.take();
         ctx.close(Some(reason));
         ctx.run_later(CLOSE_WITHIN, |_, ctx| ctx.stop());
     }

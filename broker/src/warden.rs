@@ -240,16 +240,16 @@ impl Warden {
         if !self.config.demo {
             self.identity.forget_expired().await?;
         }
-        let sessions = self.sessions.live().await;
+        let mut sessions = self.sessions.live().await;
+        sessions.retain(|session| session.person != DEMO || !self.config.demo);
         if sessions.is_empty() {
             return Ok(());
         }
         let people: HashMap<String, PersonRow> =
             self.store.people().await?.into_iter().map(|person| (person.name.clone(), person)).collect();
         let grants: Vec<Grant> = self.store.grants().await?.into_iter().map(|row| row.grant).collect();
-        let tags: HashMap<DeviceId, Vec<Tag>> =
-            self.store.devices().await?.into_iter().map(|device| (device.id, device.tags)).collect();
-        for session in sessions.iter().filter(|session| session.person != DEMO || !self.config.demo) {
+        let tags = self.tags(&sessions).await?;
+        for session in &sessions {
             let subject = people.get(&session.person).map(subject_of);
             let target = Target {
                 device: &session.device,
@@ -264,6 +264,18 @@ impl Warden {
             }
         }
         Ok(())
+    }
+
+    /// Those of the devices of the sessions: of a large fleet few have one.
+    async fn tags(&self, sessions: &[SessionView]) -> Result<HashMap<DeviceId, Vec<Tag>>, Problem> {
+        let mut tags = HashMap::new();
+        for SessionView { device, .. } in sessions {
+            if !tags.contains_key(device) {
+                let row = self.store.device(device).await?;
+                tags.insert(device.clone(), row.map(|row| row.tags).unwrap_or_default());
+            }
+        }
+        Ok(tags)
     }
 
     async fn end(&self, session: &SessionView) {

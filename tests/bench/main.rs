@@ -14,6 +14,9 @@
 //!   `targets`: what is to hold
 //! - `pause`: the only waiting for a time, beside that of `long`
 //!
+//! The harness's `init` stands above the run: keepers and their shells outlive what started them, and are ended when
+//! the run ends, however it does.
+//!
 //! It exits with 0 though targets are missed, unless `--strict`; with 1 when something could not be measured.
 
 mod echo;
@@ -38,6 +41,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use moorline_tests::init;
 use serde_json::Value;
 
 use crate::field::Field;
@@ -49,6 +53,10 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     let result = match words.first().map(String::as_str) {
         Some("echo") => echo::serve(words.get(1)).map(|()| ExitCode::SUCCESS),
+        _ if !init::is_below() => init::run("bench").map(|status| match status {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        }),
         _ => Options::from(words.into_iter()).and_then(|options| run(&options)),
     };
     result.unwrap_or_else(|error| {

@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //!
-//! - `options`: what it is told; `init`: the process above the suite, which sees what is left behind
+//! - `options`: what it is told; above the suite stands the harness's `init`, which sees what is left behind
 //! - `faults`: the list of faults, their bars, how each is done and what is done about it
 //! - `round`: the rounds of one fault; `setup`: those in which the broker dies before the shell is there
 //! - `scene`: a broker and two devices for one fault, with bad networks on both sides
@@ -18,7 +18,6 @@ mod client;
 mod counted;
 mod crowd;
 mod faults;
-mod init;
 mod options;
 mod pause;
 mod report;
@@ -34,6 +33,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
+use moorline_tests::init;
 
 use crate::options::Options;
 use crate::report::Row;
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     let result = match words.first().map(String::as_str) {
         Some("counted") => counted(words.get(1)),
-        _ if std::env::var_os(init::BELOW).is_none() => init::run(),
+        _ if !init::is_below() => init::run("chaos"),
         _ => Options::from(words.into_iter()).and_then(suite),
     };
     match result {

@@ -15,6 +15,7 @@
 //! - [`collector`], [`manager`]: who takes the traces, and who is told that a program is ready
 //! - [`figures`]: what a broker counts; [`signs`]: which of it tells of which fault
 //! - [`inspect`]: processes, file descriptors and memory, as `/proc` tells them
+//! - [`init`]: the process above a suite, which ends whatever it leaves behind
 //! - [`wait`]: waiting for an event, never for a time
 //!
 //! Random choices come from [`seed`], which is printed, and set by `TESTS_SEED`.
@@ -25,6 +26,7 @@ pub mod collector;
 pub mod events;
 pub mod figures;
 pub mod impostor;
+pub mod init;
 pub mod inspect;
 pub mod manager;
 pub mod process;

@@ -4,6 +4,7 @@
 //! on the arbiter of the device's first socket.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix::fut::{ActorFutureExt, WrapFuture};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, StreamHandler};
@@ -22,7 +23,7 @@ use crate::clock::{Deadline, now, wall};
 use crate::metrics::{Break, Metrics};
 use crate::news::News;
 use crate::pipe::{self, Refused};
-use crate::socket::{Incoming, Outgoing, Reaction, Reflex, SocketEnds};
+use crate::socket::{Answers, Incoming, Outgoing, Reflex, SocketEnds};
 
 /// One device's connection.
 pub struct DeviceConnection {
@@ -92,11 +93,7 @@ impl DeviceConnection {
             Event::Link(LinkOutput::Steady) => Input::Steady,
             Event::Link(LinkOutput::Close(code)) => Input::Close(code),
             Event::Link(LinkOutput::Lost) => Input::Lost,
-            Event::Link(LinkOutput::Rtt(rtt)) => {
-                self.metrics.link_rtt(rtt);
-                self.leg.send_modify(|leg| leg.rtt = Some(rtt));
-                return;
-            }
+            Event::Link(LinkOutput::Rtt(rtt)) => return measured(rtt, &self.metrics, &self.leg),
             Event::Violated(violation) => return self.violated(&violation),
             // Only an agent is told these.
             Event::Opened { .. } | Event::Link(_) => return,
@@ -166,6 +163,24 @@ impl DeviceConnection {
         }
     }
 
+    /// What the reader of the socket does with a frame from now on: it answers a ping, or gives the frame to the link.
+    fn set_reflex(&self, reflex: &Reflex, outgoing: &pipe::Sender<Outgoing>) {
+        let (link, outgoing) = (self.link.clone(), outgoing.clone());
+        let (metrics, leg) = (self.metrics.clone(), self.leg.clone());
+        reflex.set(move |frame| {
+            // Not ahead of what the link has given already: the answer to an earlier ping may be in it.
+            let answer = if outgoing.is_empty() { link.answer(now(), frame) } else { None };
+            let Some(answer) = answer else {
+                link.take(now(), frame.to_bytes());
+                return Some(Answers::default());
+            };
+            if let Some(rtt) = answer.rtt {
+                measured(rtt, &metrics, &leg);
+            }
+            Some(answer.frames)
+        });
+    }
+
     fn frame(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Binary(frame) => self.tell_link(LinkInput::Frame(frame)),
@@ -194,17 +209,10 @@ fn outlet(outgoing: pipe::Sender<Outgoing>) -> Outlet {
     })
 }
 
-/// What the reader of the device's socket does with a frame by itself: an answer, or the link is given it. An answer does not go ahead
-/// of what the link has given already: the one to an earlier ping may be in it.
-fn react(link: &LinkHandle, outgoing: &pipe::Sender<Outgoing>, frame: &Bytes) -> Reaction {
-    let answer = if outgoing.is_empty() { link.answer(now(), frame) } else { None };
-    match answer {
-        Some((pong, ping)) => Reaction::Answer(pong, ping),
-        None => {
-            link.take(now(), frame.clone());
-            Reaction::Taken
-        }
-    }
+/// A round trip of the link was measured.
+fn measured(rtt: Duration, metrics: &Metrics, leg: &watch::Sender<Leg>) {
+    metrics.link_rtt(rtt);
+    leg.send_modify(|leg| leg.rtt = Some(rtt));
 }
 
 /// Why we close a socket that carries a link, for the metrics.
@@ -279,8 +287,7 @@ impl Handler<Greeted> for DeviceConnection {
         let reading = ctx.add_stream(frames(epoch, incoming));
         self.tell_link(LinkInput::Connected(attach));
         // Before the device hears that it may speak: all that it says goes one way, and nothing is overtaken.
-        let (link, answers) = (self.link.clone(), outgoing.clone());
-        reflex.set(move |frame| Some(react(&link, &answers, frame)));
+        self.set_reflex(&reflex, &outgoing);
         // A channel that only ever carried the challenge has room, unless the socket is gone.
         let _ = outgoing.try_send(Outgoing::Binary(welcome));
         self.link.set_outlet(Some(outlet(outgoing.clone())));
@@ -351,7 +358,7 @@ impl Handler<EndLink> for DeviceConnection {
 #[rtype(result = "()")]
 pub struct GoAway {
     /// When the device may come back.
-    pub come_back_after: std::time::Duration,
+    pub come_back_after: Duration,
 }
 
 impl Handler<GoAway> for DeviceConnection {

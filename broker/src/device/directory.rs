@@ -38,7 +38,8 @@ const COME_BACK_PER_SECOND: u32 = 1000;
 /// A fleet may be so large that this is too short for it; those who come too early are asked to wait.
 const SPREAD_MAX: Duration = Duration::from_secs(15);
 
-/// How often links at rest are looked at: whether their device is still there need not be known by the millisecond.
+/// How often it is asked which links at rest are to be looked at: whether a device is still there need not be known by
+/// the millisecond.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Twice the SSH window above it: russh stalls when its window is larger than what the stream under
@@ -73,6 +74,8 @@ struct Entry {
     keeper: Option<String>,
     /// Which handover of the CA it has heard.
     heard: u64,
+    /// When its link is to be looked at.
+    look_at: Instant,
 }
 
 impl Entry {
@@ -147,6 +150,7 @@ impl DeviceDirectory {
             clock_ahead: arrived.proved.clock_ahead,
             keeper: arrived.proved.keeper.clone(),
             heard: arrived.proved.heard,
+            look_at: now(),
         };
         self.links.insert(device, entry);
         connection
@@ -184,6 +188,7 @@ impl DeviceDirectory {
             entry.clock_ahead = arrived.proved.clock_ahead;
             entry.keeper.clone_from(&arrived.proved.keeper);
             entry.heard = arrived.proved.heard;
+            entry.look_at = now();
             if entry.has_link() {
                 self.arrivals.arrived(&device, &entry.place);
             }
@@ -217,7 +222,9 @@ impl Actor for DeviceDirectory {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(LOOK_EVERY, |directory, _| {
             let now = now();
-            directory.links.values().for_each(|entry| entry.link.look(now));
+            for entry in directory.links.values_mut().filter(|entry| entry.look_at <= now) {
+                entry.look_at = entry.link.look(now).unwrap_or(now);
+            }
         });
     }
 }

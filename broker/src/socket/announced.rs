@@ -3,26 +3,27 @@
 //! actix-http compares a frame's length with the limit only when all of the frame has arrived, and
 //! keeps what comes until then. So the heads are read here as well, in front of it.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 
-/// The bytes of a socket, which end with an error at a frame that is too large.
+/// The bytes of a socket, which end with `Overflow` at a frame that is too large.
 pub(super) struct Announced<S> {
     bytes: S,
     heads: Heads,
-    too_large: Rc<Cell<bool>>,
 }
 
 impl<S> Announced<S> {
-    /// `too_large` is set when such a frame was announced.
-    pub(super) fn new(bytes: S, frame_max: usize, too_large: Rc<Cell<bool>>) -> Self {
-        Self { bytes, heads: Heads::new(frame_max as u64), too_large }
+    pub(super) fn new(bytes: S, frame_max: usize) -> Self {
+        Self { bytes, heads: Heads::new(frame_max as u64) }
+    }
+
+    /// Whether all frames that have begun are here.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.heads.come == 0 && self.heads.payload == 0
     }
 }
 
@@ -34,7 +35,6 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Announced
         if let Some(Ok(chunk)) = &next
             && !self.heads.allow(chunk)
         {
-            self.too_large.set(true);
             return Poll::Ready(Some(Err(PayloadError::Overflow)));
         }
         Poll::Ready(next)

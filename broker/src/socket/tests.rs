@@ -96,24 +96,54 @@ async fn what_the_reflex_answers_or_takes_comes_to_nobody_else_until_it_is_clear
     let mut client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     let says = |text: &'static [u8]| Bytes::from_static(text);
-    let (taken, takes) = std::sync::mpsc::channel();
-    ends.reflex.set(move |asked| match &asked[..] {
-        b"one?" => Some(Reaction::Answer(says(b"one!"), None)),
-        b"two?" => Some(Reaction::Answer(says(b"two!"), Some(says(b"and you?")))),
-        b"take" => taken.send(asked.clone()).ok().map(|()| Reaction::Taken),
-        _ => None,
+    let (hears, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    ends.reflex.set(move |asked| {
+        hears.send(asked.to_bytes()).unwrap();
+        match &asked[..] {
+            b"one?" => Some([Some(says(b"one!")), None]),
+            b"two?" => Some([Some(says(b"two!")), Some(says(b"and you?"))]),
+            b"well" => Some([None, None]),
+            _ => None,
+        }
     });
-    for asked in [b"one?", b"take", b"two?", b"else"] {
+    for asked in [b"one?", b"well", b"two?", b"else"] {
         client.send(Said::Binary(says(asked))).await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), &asked[..]);
     }
     for told in [&b"one!"[..], b"two!", b"and you?"] {
         assert_eq!(client.next().await.unwrap().unwrap(), Said::Binary(says(told)));
     }
     assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"else"))));
-    assert_eq!(takes.try_iter().collect::<Vec<_>>(), [says(b"take")]);
     ends.reflex.clear();
     client.send(Said::Binary(says(b"one?"))).await.unwrap();
     assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(says(b"one?"))));
+}
+
+#[actix::test]
+async fn messages_that_come_together_or_in_pieces_are_heard_whole_and_in_their_order() {
+    let mut server = serve(KIND);
+    let mut client = dial(&server, "test.v1").await;
+    let ends = server.ends.recv().await.unwrap();
+    let (hears, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    ends.reflex.set(move |message| hears.send(message.to_bytes()).ok().map(|()| [None, None]));
+    let frame = |text: &[u8]| [&[0x82, 0x80 | text.len() as u8, 0, 0, 0, 0][..], text].concat();
+    let tokio_tungstenite::MaybeTlsStream::Plain(wire) = client.get_mut() else { panic!("it is plain") };
+    wire.set_nodelay(true).unwrap();
+    let both = [frame(b"one"), frame(b"two")].concat();
+    tokio::io::AsyncWriteExt::write_all(wire, &both).await.unwrap();
+    for told in [b"one", b"two"] {
+        assert_eq!(heard.recv().await.unwrap(), &told[..]);
+    }
+    // A message that has a message in it, whose head comes with something that is answered.
+    let (whole, ping) = (frame(&frame(b"one")), [0x89, 0x80, 0, 0, 0, 0]);
+    let (head, rest) = whole.split_at(6);
+    tokio::io::AsyncWriteExt::write_all(wire, &[&ping, head].concat()).await.unwrap();
+    let mut pong = [0; 2];
+    tokio::io::AsyncReadExt::read_exact(wire, &mut pong).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(wire, rest).await.unwrap();
+    assert_eq!(heard.recv().await.unwrap(), frame(b"one"));
+    tokio::io::AsyncWriteExt::write_all(wire, &frame(b"three")).await.unwrap();
+    assert_eq!(heard.recv().await.unwrap(), &b"three"[..]);
 }
 
 #[actix::test]
@@ -122,7 +152,7 @@ async fn the_reflex_overtakes_nothing_that_came_before() {
     let mut client = dial(&server, "test.v1").await;
     let mut ends = server.ends.recv().await.unwrap();
     let says = |text: &'static [u8]| Bytes::from_static(text);
-    ends.reflex.set(move |asked| (&asked[..] == b"one?").then(|| Reaction::Answer(says(b"one!"), None)));
+    ends.reflex.set(move |asked| (&asked[..] == b"one?").then(|| [Some(says(b"one!")), None]));
     client.send(Said::Binary(says(b"else"))).await.unwrap();
     client.send(Said::Binary(says(b"one?"))).await.unwrap();
     // Both are there by now, and the first waits for us.

@@ -8,12 +8,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use moorline_wire::term::ViewerFrame;
 
 use super::actor::decode;
 use crate::pipe;
-use crate::socket::{Incoming, Reaction, Reflex};
+use crate::socket::{Answers, Heard, Incoming, Reflex};
 
 /// See the module. Dropped, there is none.
 #[derive(Debug)]
@@ -50,20 +49,21 @@ impl Drop for Shortcut {
     }
 }
 
-fn take(message: &Bytes, frames: &pipe::Sender<ViewerFrame>, typed: &AtomicBool) -> Option<Reaction> {
+fn take(message: &Heard<'_>, frames: &pipe::Sender<ViewerFrame>, typed: &AtomicBool) -> Option<Answers> {
     let room = frames.try_reserve().ok()?;
-    let frame = decode(Incoming::Binary(message.clone())).ok().flatten()?;
+    let frame = decode(Incoming::Binary(message.to_bytes())).ok().flatten()?;
     match &frame {
         ViewerFrame::In { .. } => typed.store(true, Ordering::Relaxed),
         ViewerFrame::Ack { .. } => {}
         _ => return None,
     }
     room.send(frame);
-    Some(Reaction::Taken)
+    Some(Answers::default())
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use moorline_wire::term::Message;
 
     use super::*;
@@ -86,22 +86,25 @@ mod tests {
         let (frames, _session) = pipe(8);
         let shortcut = Shortcut::new(reflex.clone());
         shortcut.lead_to(frames, typed.clone());
-        assert_eq!(reflex.react(&said(key(0))), None, "it is not open yet");
+        assert_eq!(reflex.react(&Heard::Any(&said(key(0)))), None, "it is not open yet");
         shortcut.is_open(true);
-        assert_eq!(reflex.react(&said(ViewerFrame::Ack { offset: 0 })), Some(Reaction::Taken));
+        assert_eq!(
+            reflex.react(&Heard::Any(&said(ViewerFrame::Ack { offset: 0 }))),
+            Some(Answers::default())
+        );
         assert!(!typed.load(Ordering::Relaxed));
-        assert_eq!(reflex.react(&said(key(0))), Some(Reaction::Taken));
+        assert_eq!(reflex.react(&Heard::Any(&said(key(0)))), Some(Answers::default()));
         assert!(typed.load(Ordering::Relaxed));
         for other in [ViewerFrame::Signal { number: 2 }, ViewerFrame::Ping { nonce: 1, acked: 0 }] {
-            assert_eq!(reflex.react(&said(other)), None);
+            assert_eq!(reflex.react(&Heard::Any(&said(other))), None);
         }
         assert_eq!(
-            reflex.react(&Bytes::from_static(b"no frame")),
+            reflex.react(&Heard::Short(b"no frame")),
             None,
             "the connection says what is wrong with it"
         );
         drop(shortcut);
-        assert_eq!(reflex.react(&said(key(1))), None);
+        assert_eq!(reflex.react(&Heard::Any(&said(key(1)))), None);
     }
 
     #[test]
@@ -111,9 +114,9 @@ mod tests {
         let shortcut = Shortcut::new(reflex.clone());
         shortcut.lead_to(frames, Arc::default());
         shortcut.is_open(true);
-        let outcomes = [0, 1, 2].map(|offset| reflex.react(&said(key(offset))));
-        assert_eq!(outcomes, [Some(Reaction::Taken), Some(Reaction::Taken), None]);
+        let outcomes = [0, 1, 2].map(|offset| reflex.react(&Heard::Any(&said(key(offset)))));
+        assert_eq!(outcomes, [Some(Answers::default()), Some(Answers::default()), None]);
         drop(session);
-        assert_eq!(reflex.react(&said(key(2))), None);
+        assert_eq!(reflex.react(&Heard::Any(&said(key(2)))), None);
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! A device that is refused or not back, a warning or an error in a log that nobody announced, an error that a
 //! person is shown: it exits with 1. A target that is missed is told, and fails only with `--strict` or `--short`
-//! (which has bars of its own).
+//! (which has bars of its own). The harness's `init` stands above the run: keepers and their shells outlive what
+//! started them, and are ended when the run ends, however it does.
 
 mod crowd;
 mod crowds;
@@ -30,7 +31,7 @@ mod usage;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use moorline_tests::Stage;
+use moorline_tests::{Stage, init};
 
 use crate::machine::Carries;
 use crate::options::Options;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args().skip(1).collect();
     let result = match words.first().map(String::as_str) {
         Some("crowd") => crowd::run().map(|()| true),
+        _ if !init::is_below() => init::run("load").map(|status| status == 0),
         _ => Options::from(words.into_iter()).and_then(|options| suite(&options)),
     };
     match result {

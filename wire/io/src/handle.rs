@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use moorline_wire::link::{Class, Config, Input, Link, OpenError, Output, Role, Target, Violation};
+use moorline_wire::link::{Answer, Class, Config, Input, Link, OpenError, Output, Role, Target, Violation};
 use moorline_wire::{Code, StreamId};
 use tokio::sync::Notify;
 
@@ -174,9 +174,9 @@ impl LinkHandle {
         }
     }
 
-    /// See [`Link::answer`]: for whoever reads the transport, who need not wake the driver for a ping. The driver is
+    /// See [`Link::answer`]: for whoever reads the transport, who need not wake the driver for a beat. The driver is
     /// woken when there is something for it, too.
-    pub fn answer(&self, now: Instant, frame: &[u8]) -> Option<(Bytes, Option<Bytes>)> {
+    pub fn answer(&self, now: Instant, frame: &[u8]) -> Option<Answer> {
         let answer = self.shared.with(|inner| inner.link.answer(now, frame))?;
         if self.shared.with(|inner| !inner.events.is_empty() || inner.link.has_transmit()) {
             self.shared.stir();
@@ -190,18 +190,20 @@ impl LinkHandle {
     }
 
     /// Wakes the driver when `poll_timeout` has come, and gives back memory that is not needed at rest: for whoever
-    /// looks after many links.
-    pub fn look(&self, now: Instant) {
+    /// looks after many links. Says when there may be something to see again, for a link at rest.
+    pub fn look(&self, now: Instant) -> Option<Instant> {
         let mut inner = self.shared.lock();
-        if inner.link.is_at_rest() {
+        let is_at_rest = inner.link.is_at_rest();
+        if is_at_rest {
             inner.link.give_back();
             inner.events.shrink_to_fit();
         }
-        let due = inner.link.poll_timeout().is_some_and(|at| at <= now);
+        let next = inner.link.poll_timeout();
         drop(inner);
-        if due {
+        if next.is_some_and(|at| at <= now) {
             self.shared.stir();
         }
+        next.filter(|_| is_at_rest)
     }
 
     /// Waits until a stream did something the driver must act upon (bytes to send, credit, reset).

@@ -217,10 +217,15 @@ impl Frame {
         out.freeze()
     }
 
-    /// The nonce, if this is a whole PING.
-    pub(super) fn nonce_of_ping(frame: &[u8]) -> Option<u64> {
+    /// The frame, if it is a whole PING or PONG.
+    pub(super) fn beat(frame: &[u8]) -> Option<Self> {
         let (&kind, nonce) = frame.split_first()?;
-        (kind == PING).then(|| nonce.try_into().ok().map(u64::from_be_bytes)).flatten()
+        let nonce = u64::from_be_bytes(nonce.try_into().ok()?);
+        match kind {
+            PING => Some(Self::Ping { nonce }),
+            PONG => Some(Self::Pong { nonce }),
+            _ => None,
+        }
     }
 
     /// Reads a frame. What is not exactly of a frame's form is a [`Violation`]; offsets and

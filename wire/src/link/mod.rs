@@ -38,6 +38,7 @@ mod tests;
 
 pub use config::Config;
 pub use machine::Link;
+pub use receive::Answer;
 
 /// The WebSocket subprotocol of this version (RFC 6455 section 1.9).
 pub const SUBPROTOCOL: &str = "moorline.link.v1";

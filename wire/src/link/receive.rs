@@ -1,6 +1,6 @@
 //! What a frame of the peer does to the link.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -9,6 +9,15 @@ use super::machine::{Link, LocalReset, Phase, RESETS_MAX};
 use super::stream::{Inbound, Outbound, Stream};
 use super::{Class, Output, Role, Target, Violation};
 use crate::{Code, StreamId};
+
+/// What a PING or PONG leads to, see [`Link::answer`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// What is to be sent at once: the PONG, and our own PING when that is due.
+    pub frames: [Option<Bytes>; 2],
+    /// The round trip that was measured; it is told here alone.
+    pub rtt: Option<Duration>,
+}
 
 impl Link {
     pub(super) fn receive(&mut self, now: Instant, frame: Bytes) -> Result<(), Violation> {
@@ -30,19 +39,28 @@ impl Link {
         }
     }
 
-    /// Answers a PING at once, without all that another frame may set off: what is to be sent for it, our own PING
-    /// with it when that is due. None: it is no PING that could be answered now; it is to be given to `handle`.
+    /// Takes a PING or a PONG without all that another frame may set off. None: it is neither, or it cannot be taken so
+    /// just now; it is to be given to `handle`.
     ///
     /// There may be outputs afterwards, and something to transmit.
-    pub fn answer(&mut self, now: Instant, frame: &[u8]) -> Option<(Bytes, Option<Bytes>)> {
-        let nonce = Frame::nonce_of_ping(frame).filter(|_| self.phase == Phase::Steady)?;
+    pub fn answer(&mut self, now: Instant, frame: &[u8]) -> Option<Answer> {
+        let beat = Frame::beat(frame).filter(|_| self.phase == Phase::Steady)?;
+        let answer = match beat {
+            Frame::Ping { nonce } => self.pong_to(now, nonce),
+            Frame::Pong { nonce } => Answer { rtt: self.measured(now, nonce).ok()?, ..Answer::default() },
+            _ => return None,
+        };
         if self.liveness.heard(now) {
             self.outputs.push_back(Output::Steady);
         }
+        Some(answer)
+    }
+
+    fn pong_to(&mut self, now: Instant, nonce: u64) -> Answer {
         self.ping(now, nonce);
-        let nonce = self.liveness.next_pong()?;
-        let ping = self.liveness.next_ping(now).map(|nonce| Frame::Ping { nonce }.encode());
-        Some((Frame::Pong { nonce }.encode(), ping))
+        let pong = self.liveness.next_pong().map(|nonce| Frame::Pong { nonce });
+        let ping = self.liveness.next_ping(now).map(|nonce| Frame::Ping { nonce });
+        Answer { frames: [pong, ping].map(|frame| frame.map(|frame| frame.encode())), rtt: None }
     }
 
     fn steady_frame(&mut self, now: Instant, frame: Frame) -> Result<(), Violation> {
@@ -202,19 +220,23 @@ impl Link {
     }
 
     fn pong(&mut self, now: Instant, nonce: u64) -> Result<(), Violation> {
-        let Some(answered) = self.liveness.pong(now, nonce)? else { return Ok(()) };
-        self.pace.round_trip(now, nonce, answered.rtt);
-        if answered.is_regular {
-            self.outputs.push_back(Output::Rtt(answered.rtt));
-        }
+        let rtt = self.measured(now, nonce)?;
+        self.outputs.extend(rtt.map(Output::Rtt));
         Ok(())
+    }
+
+    /// The round trip that this PONG tells, if it answers a regular ping.
+    fn measured(&mut self, now: Instant, nonce: u64) -> Result<Option<Duration>, Violation> {
+        let Some(answered) = self.liveness.pong(now, nonce)? else { return Ok(None) };
+        self.pace.round_trip(now, nonce, answered.rtt);
+        Ok(answered.is_regular.then_some(answered.rtt))
     }
 
     fn peer_goes_away(&mut self, come_back_after_ms: u32) -> Result<(), Violation> {
         if self.role == Role::Broker {
             return Err(Violation::of("GOING_AWAY by an agent"));
         }
-        let come_back_after = std::time::Duration::from_millis(come_back_after_ms.into());
+        let come_back_after = Duration::from_millis(come_back_after_ms.into());
         self.outputs.push_back(Output::GoingAway { come_back_after });
         Ok(())
     }

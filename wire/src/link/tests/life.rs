@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::pair::{AGENT, BROKER, End, Pair};
-use crate::link::{Attach, Class, Config, Input, Link, OpenError, Output, Role, Target, Violation};
+use crate::link::{Answer, Attach, Class, Config, Input, Link, OpenError, Output, Role, Target, Violation};
 use crate::{Code, StreamId};
 
 fn told(end: &End, wanted: &Output) -> usize {
@@ -49,13 +49,19 @@ fn a_ping_is_answered_by_itself_as_it_is_among_other_frames() {
     let (ping, pong) =
         ([&[0x16][..], &7_u64.to_be_bytes()].concat(), [&[0x17][..], &7_u64.to_be_bytes()].concat());
     let broker = &mut pair.ends[BROKER].link;
-    let (answer, own) = broker.answer(now, &ping).unwrap();
-    assert_eq!((&*answer, own), (&*pong, None));
+    let answered = broker.answer(now, &ping).unwrap();
+    assert_eq!(answered, Answer { frames: [Some(pong.clone().into()), None], rtt: None });
     // Half a minute later its own ping goes with it, once.
     let later = now + Duration::from_secs(28);
-    let (_, own) = broker.answer(later, &ping).unwrap();
-    assert_eq!(own.map(|own| own[0]), Some(0x16));
-    assert_eq!(broker.answer(later, &ping).unwrap().1, None);
+    let [_, own] = broker.answer(later, &ping).unwrap().frames;
+    let own = own.unwrap();
+    assert_eq!(own[0], 0x16);
+    assert_eq!(broker.answer(later, &ping).unwrap().frames[1], None);
+    // The answer to that tells the round trip, once.
+    let (answer, took) = ([&[0x17], &own[1..]].concat(), Duration::from_millis(30));
+    let told = Answer { rtt: Some(took), ..Answer::default() };
+    assert_eq!(broker.answer(later + took, &answer), Some(told));
+    assert_eq!(broker.answer(later + took, &answer), Some(Answer::default()));
     for other in [&pong[..], &ping[..8], &[], &[ping.clone(), vec![0]].concat()] {
         assert_eq!(broker.answer(later, other), None, "{other:?}");
     }
