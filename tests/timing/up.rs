@@ -43,8 +43,13 @@ fn make_up_with(stage: &Stage, name: &str, port: u16, words: &[&str]) -> Result<
         .current_dir(root())
         .env("PORT", port.to_string())
         .env("VAR", stage.path("var"));
-    // What a `make` above us has set is not for this one.
-    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+    // What a `make` or a cargo above us has set is not for this one: ring's build looks at CARGO_MANIFEST_DIR, and would be built
+    // again with all that depends on it.
+    let is_of_above = |name: &str| {
+        ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"].contains(&name)
+            || name.starts_with("CARGO_PKG_")
+    };
+    for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_above)) {
         command.env_remove(variable);
     }
     // A group of its own, as a terminal gives to each command: Ctrl-C is for all of it.
