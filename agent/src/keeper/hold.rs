@@ -25,7 +25,7 @@ use super::place::Place;
 use super::program::{self, Program};
 use super::state::{ConnectionId, Input, Keeper, Output};
 use crate::clock::{self, Alarm};
-use crate::sshd::end::LITTLE;
+use crate::sshd::end::FULL;
 
 /// How long whoever connects may take to say what they want, also the first one.
 const FIRST_WORD: Duration = Duration::from_secs(10);
@@ -36,10 +36,8 @@ const LAST_FLUSH: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Others that still write then do not keep the session.
 const LAST_WORDS_BYTES: usize = 256 * 1024;
-/// What is read at once, in several goes: a terminal gives 4 KiB at most each time.
+/// What is read at once, in several goes.
 const PIECE: usize = 16 * 1024;
-/// With room for less, it is not asked once more: four times 4095 bytes would leave a read of four.
-const ASK_FOR: usize = 4 * 1024 - 1;
 
 /// Runs the keeper whose lock is our standard input and whose socket is our standard output.
 pub fn run(session: SessionId, dir: Option<&Path>) -> io::Result<()> {
@@ -244,16 +242,13 @@ impl Hold<'_> {
     }
 
     fn wrote(&mut self, got: io::Result<usize>, piece: &mut Vec<u8>) {
-        let more = got.unwrap_or(0);
+        let mut more = got.unwrap_or(0);
         if more == 0 {
             self.silent = true;
             return;
         }
-        while piece.len() >= LITTLE && piece.capacity() - piece.len() >= ASK_FOR {
-            match self.program.terminal.try_read(piece) {
-                Ok(more) if more > 0 => {}
-                _ => break,
-            }
+        while more >= FULL && piece.capacity() - piece.len() >= FULL && self.program.terminal.refills() {
+            more = self.program.terminal.try_read(piece).unwrap_or(0);
         }
         if let Some(leaving) = &mut self.leaving {
             leaving.until = clock::now() + LAST_WORDS;

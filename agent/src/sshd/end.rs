@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use tokio::io::unix::AsyncFd;
 
 use super::unchecked;
@@ -14,6 +14,12 @@ use super::unchecked;
 /// Who read less than this, and less than there was room for, has read all: what comes later is told by
 /// the kernel, and is not asked for in vain. (A terminal gives 4 KiB at most though it has more.)
 pub const LITTLE: usize = 1024;
+
+/// What a terminal gives at most each time (Linux n_tty: a buffer of 4 KiB that is never quite full).
+pub const FULL: usize = 4 * 1024 - 1;
+
+/// So often it is asked for more of a flood, some 20 us where a system call takes half of one.
+const ASKS: u32 = 40;
 
 /// Our end of a pipe or pseudo-terminal.
 #[derive(Debug)]
@@ -54,6 +60,18 @@ impl End {
             Err(Errno::IO) => Ok(0),
             other => Ok(other?),
         }
+    }
+
+    /// Whether a terminal whose last read was full has more, or has it as soon as others had the processor.
+    ///
+    /// To read would be a slow way to find out. Where nothing is there yet, Linux does not say so at once: it
+    /// puts the reader to sleep until a worker of the kernel has moved on what the program wrote (`n_tty_read`,
+    /// `tty_buffer_flush_work`). Who reads on without asking sleeps and is woken for each 4 KiB of a flood.
+    pub fn refills(&self) -> bool {
+        (0..ASKS).any(|_| {
+            std::thread::yield_now();
+            ioctl_fionread(&self.fd).is_ok_and(|there| there > 0)
+        })
     }
 
     /// As `read`; whoever waits is woken. For one reader at a time.
@@ -124,5 +142,33 @@ fn is_all(read: usize, room: usize) -> bool {
 impl AsFd for End {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.get_ref().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sshd::pty;
+
+    #[tokio::test]
+    async fn a_terminal_refills_while_its_program_writes_and_not_when_it_has_nothing_more_to_say() {
+        let (ours, theirs) = pty::open().unwrap();
+        assert!(!ours.refills());
+        let all = vec![b'x'; 3 * FULL];
+        let writer = std::thread::spawn({
+            let all = all.clone();
+            move || rustix::io::write(&theirs, &all).map(|written| (written, theirs))
+        });
+        let mut read = Vec::with_capacity(all.len() + FULL);
+        while read.len() < all.len() {
+            let first = ours.read(&mut read).await.unwrap();
+            assert!(0 < first && first <= FULL, "{first}");
+            while ours.refills() {
+                ours.try_read(&mut read).unwrap();
+            }
+        }
+        let (written, _theirs) = writer.join().unwrap().unwrap();
+        assert_eq!((written, read), (all.len(), all));
+        assert!(!ours.refills());
     }
 }

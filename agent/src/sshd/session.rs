@@ -18,7 +18,7 @@ use russh::server::{Handle, Msg};
 use russh::{ChannelWriteHalf, Sig};
 use tokio::sync::{mpsc, watch};
 
-use super::end::End;
+use super::end::{End, FULL};
 use super::program::{Ends, Program};
 use super::pty;
 use super::signals;
@@ -228,12 +228,11 @@ impl<'a> Speaker<'a> {
     /// Waits for output; a terminal gives it in pieces of 4 KiB at most, so takes what else is there.
     async fn read(&mut self, end: &End) -> io::Result<usize> {
         self.buffer.reserve(PIECE);
-        let mut got = end.read(&mut self.buffer).await?;
-        while got > SMALL && self.buffer.len() < PIECE {
-            match end.try_read(&mut self.buffer) {
-                Ok(more) if more > 0 => got += more,
-                _ => break,
-            }
+        let mut more = end.read(&mut self.buffer).await?;
+        let mut got = more;
+        while more >= FULL && self.buffer.len() < PIECE && end.refills() {
+            more = end.try_read(&mut self.buffer).unwrap_or(0);
+            got += more;
         }
         Ok(got)
     }

@@ -290,9 +290,10 @@ impl Handler<Greeted> for DeviceConnection {
         self.set_reflex(&reflex, &outgoing);
         // A channel that only ever carried the challenge has room, unless the socket is gone.
         let _ = outgoing.try_send(Outgoing::Binary(welcome));
-        self.link.set_outlet(Some(outlet(outgoing.clone())));
-        let link = self.link.clone();
+        let (way_out, link) = (outlet(outgoing.clone()), self.link.clone());
         self.socket = Some(Carrier { outgoing, reflex, link, reading, waiting: false });
+        // After that: a carrier that this one takes the place of has taken its own with it.
+        self.link.set_outlet(Some(way_out));
         // The first ping of all.
         self.link.handle_timeout(now());
         self.drive(ctx);

@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
-use moorline_wire::link::Class;
 use moorline_wire::link::greeting::Message;
 use moorline_wire::link::greeting::{Challenge, Hello};
+use moorline_wire::link::{Attach, Class, Input};
 use moorline_wire::{Code, DeviceId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::directory::PanicIn;
 use super::{Devices, Leg, Opened, Presence};
 use crate::actor::Kind;
+use crate::clock::now;
 use crate::config::EnrollMode;
-use crate::socket::{Incoming, Outgoing};
-use crate::testkit::agent::{Agent, challenge, said, socket};
+use crate::socket::{Heard, Incoming, Outgoing};
+use crate::testkit::agent::{Agent, Raw, challenge, said, socket};
 use crate::testkit::{Kit, eventually, sshd, stop_clock};
 
 async fn presence(devices: &Devices, device: &DeviceId) -> Option<Presence> {
@@ -232,6 +234,63 @@ async fn a_stream_goes_on_after_a_cut_when_the_device_is_back_in_time() {
     opened.stream.read_exact(&mut read).await.unwrap();
     assert_eq!(kit.metric("moorline_links_resumed_total"), 1.0);
     assert_eq!(kit.registry.count(Kind::DeviceConnection), 1);
+}
+
+/// What the device says, read in another thread than its connection lives in.
+fn read_elsewhere(raw: &Raw, frames: Vec<Bytes>) -> Vec<Bytes> {
+    let reflex = raw.reflex.clone();
+    let read = std::thread::spawn(move || {
+        let answers =
+            frames.iter().map(|frame| reflex.react(&Heard::Any(frame)).expect("the reflex takes it"));
+        answers.flatten().flatten().collect()
+    });
+    read.join().unwrap()
+}
+
+#[actix::test]
+async fn a_second_socket_that_is_read_in_another_thread_carries_both_ways_without_a_turn_of_the_actor() {
+    let kit = Kit::new().await;
+    let mut agent = Agent::new();
+    let first = agent.connect(&kit).await.unwrap();
+    let mut opened = kit.devices.open(&agent.id(), Class::Interactive).await.unwrap();
+    ident(&mut opened).await;
+    // The broker has not noticed that the first is gone when the second comes.
+    let link = agent.link.clone().unwrap();
+    let (ends, mut raw) = socket();
+    let devices = kit.devices.clone();
+    let accepting = actix_rt::spawn(async move { devices.accept(ends, ([127, 0, 0, 1], 1).into()).await });
+    let asked = challenge(&mut raw).await;
+    raw.to.send(Incoming::Binary(Message::Hello(agent.hello(&asked)).encode())).await.unwrap();
+    let Message::Welcome(welcome) = said(&mut raw).await else { panic!("not let in") };
+    assert!(welcome.resumed);
+    accepting.await.unwrap();
+    agent.cut(first);
+    link.handle(now(), Input::Connected(Attach::Resumed)).unwrap();
+
+    let mut typed = 0;
+    for round in 0..50 {
+        // Nothing is awaited between the two: what is typed is in the socket when it is written.
+        if round > 10 {
+            opened.stream.write_all(b"x").now_or_never().unwrap().unwrap();
+            typed += 1;
+            let sent = raw.from.recv().now_or_never().flatten();
+            let Some(Outgoing::Binary(frame)) = sent else { panic!("round {round}: {sent:?}") };
+            link.handle(now(), Input::Frame(frame)).unwrap();
+        }
+        let said = std::iter::from_fn(|| link.poll_transmit(now())).collect();
+        for frame in read_elsewhere(&raw, said) {
+            link.handle(now(), Input::Frame(frame)).unwrap();
+        }
+        tokio::task::yield_now().await;
+        while let Some(Some(Outgoing::Binary(frame))) = raw.from.recv().now_or_never() {
+            link.handle(now(), Input::Frame(frame)).unwrap();
+        }
+    }
+    assert_eq!(typed, 39);
+    // What the device said through the other thread has come: the rest of its ident.
+    let mut rest = [0; 8];
+    opened.stream.read_exact(&mut rest).await.unwrap();
+    assert_eq!(kit.metric("moorline_links_resumed_total"), 1.0);
 }
 
 #[actix::test]

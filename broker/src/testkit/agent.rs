@@ -59,13 +59,19 @@ pub struct Raw {
     pub to: pipe::Sender<Incoming>,
     /// From the broker.
     pub from: pipe::Receiver<Outgoing>,
+    /// What the broker does at once with what comes, wherever it is read.
+    pub reflex: Reflex,
 }
 
 /// Two ends of a socket: the broker's and ours.
 pub fn socket() -> (SocketEnds, Raw) {
     let (to, incoming) = pipe(8);
     let (outgoing, from) = pipe(8);
-    (SocketEnds { incoming, outgoing, reflex: Reflex::default(), gone: Gone::default() }, Raw { to, from })
+    let reflex = Reflex::default();
+    (
+        SocketEnds { incoming, outgoing, reflex: reflex.clone(), gone: Gone::default() },
+        Raw { to, from, reflex },
+    )
 }
 
 impl Agent {
