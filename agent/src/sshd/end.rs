@@ -167,8 +167,10 @@ mod tests {
                 ours.try_read(&mut read).unwrap();
             }
         }
-        let (written, _theirs) = writer.join().unwrap().unwrap();
+        let (written, theirs) = writer.join().unwrap().unwrap();
         assert_eq!((written, read), (all.len(), all));
         assert!(!ours.refills());
+        rustix::io::write(&theirs, b"more").unwrap();
+        assert!((0..1000).any(|_| ours.refills()));
     }
 }
