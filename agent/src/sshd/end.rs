@@ -13,7 +13,7 @@ use super::unchecked;
 
 /// Who read less than this, and less than there was room for, has read all: what comes later is told by
 /// the kernel, and is not asked for in vain. (A terminal gives 4 KiB at most though it has more.)
-pub const LITTLE: usize = 1024;
+const LITTLE: usize = 1024;
 
 /// What a terminal gives at most each time (Linux n_tty: a buffer of 4 KiB that is never quite full).
 pub const FULL: usize = 4 * 1024 - 1;
