@@ -91,7 +91,7 @@ fn run(options: &Options) -> Result<ExitCode> {
 
 /// Runs every measure for every peer, in turns, and gives the report.
 fn measured(options: &Options) -> Result<Value> {
-    let login = login::prepare();
+    let login = login::look();
     let mut samples = Samples::new(&options.peers);
     if options.measures.contains(&Measure::Memory) {
         memory::measure(options, &login, &mut samples)?;

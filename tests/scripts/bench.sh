@@ -35,4 +35,4 @@ cargo build --release -p moorline-broker -p moorline-agent
 cargo build --release -p moorline-tests --bin bench
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
 say "measuring (about forty minutes; the figures are of use only while nothing else runs)"
-exec "$target_dir/release/bench" --others "$others" --json "$target_dir/bench.json" "$@"
+at_an_empty_home "$target_dir/release/bench" --others "$others" --json "$target_dir/bench.json" "$@"

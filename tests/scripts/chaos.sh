@@ -12,4 +12,4 @@ cargo build -p moorline-tests --bin chaos
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}" TESTS_LOG="${TESTS_LOG:-info}"
 if [ -n "${MOORLINE_SEED:-}" ]; then export TESTS_SEED="$MOORLINE_SEED"; fi
 say "chaos (about ten minutes)"
-exec "$target_dir/debug/chaos" --json "$target_dir/chaos.json" "$@"
+at_an_empty_home "$target_dir/debug/chaos" --json "$target_dir/chaos.json" "$@"

@@ -16,9 +16,9 @@ say "clippy"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 say "unit tests, simulated pairs, actors on a stopped clock, tidy"
 if have cargo-nextest; then
-    cargo nextest run --workspace --status-level fail -E 'not (binary(e2e) or binary(observability) or binary(timing))'
+    at_an_empty_home cargo nextest run --workspace --status-level fail -E 'not (binary(e2e) or binary(observability) or binary(timing))'
 else
-    cargo test --workspace --exclude moorline-tests --quiet
+    at_an_empty_home cargo test --workspace --exclude moorline-tests --quiet
     cargo test -p moorline-tests --test tidy --quiet
 fi
 say "unit tests of the page"

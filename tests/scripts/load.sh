@@ -12,4 +12,4 @@ cargo build --release -p moorline-broker -p moorline-agent
 cargo build --release -p moorline-tests --bin load
 export TESTS_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
 say "load (about four minutes; the figures are of use only while nothing else runs)"
-exec "$target_dir/release/load" --json "$target_dir/load.json" "$@"
+at_an_empty_home "$target_dir/release/load" --json "$target_dir/load.json" "$@"

@@ -85,3 +85,20 @@ web_bundle() {
     (cd web && npm run --silent build)
     touch "$stamp"
 }
+
+# at_an_empty_home COMMAND...: runs it so that whoever logs in as this user, at a device or at an OpenSSH server of the tests, finds
+# an empty home. What a person's own profile does at a login is no part of what is tested: it takes its time, and one that is
+# killed halfway may leave a lock for which every later login waits. Needs root; for others the home is what it is.
+# Nothing can be installed by the command: the list of users does not take another.
+at_an_empty_home() (
+    if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
+        "$@"
+        exit
+    fi
+    home="$(mktemp -d "${TMPDIR:-/tmp}/moorline-home.XXXXXX")"
+    trap 'rm -rf "$home" "$home.passwd"' EXIT
+    # passwd(5): the third field is the user's number, the sixth the home. All may read it.
+    awk -F : -v OFS=: -v home="$home" '$3 == 0 { $6 = home } { print }' /etc/passwd >"$home.passwd"
+    chmod 644 "$home.passwd"
+    unshare --mount --propagation private bash -c 'mount --bind "$0" /etc/passwd && exec "$@"' "$home.passwd" "$@"
+)

@@ -7,4 +7,4 @@ web_packages
 web_bundle
 cargo build --release -p moorline-broker -p moorline-agent
 export MOORLINE_BINARIES="${TESTS_BINARIES:-$target_dir/release}"
-node tests/browser/screenshot.mjs
+at_an_empty_home node tests/browser/screenshot.mjs
