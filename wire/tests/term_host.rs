@@ -195,6 +195,23 @@ fn no_more_than_the_window_is_in_flight_and_the_gate_follows_the_driver() {
 }
 
 #[test]
+fn what_the_window_would_cut_to_little_waits_for_an_acknowledgement() {
+    let mut stage = Stage::with(HostConfig { window: 1000, out_bytes_max: 300, ..HostConfig::default() });
+    stage.attach(1, "a", None, Driver);
+    stage.drain(1);
+    stage.program_writes(&[b'y'; 1300]);
+    let full = [b'y'; 300];
+    assert_eq!(stage.drain(1), [out(0, &full), out(300, &full), out(600, &full)], "not 100 more");
+    assert_eq!(stage.host.poll_timeout(), None, "nothing can be sent at any time");
+    stage.frame(1, ViewerFrame::Ack { offset: 200 });
+    assert_eq!(stage.drain(1), [out(900, &full)]);
+    // The last of it is not cut, however little it is.
+    stage.frame(1, ViewerFrame::Ack { offset: 300 });
+    stage.pass_a_moment();
+    assert_eq!(stage.drain(1), [out(1200, &full[..100])]);
+}
+
+#[test]
 fn a_program_waits_a_while_for_a_driver_that_was_cut_off_and_then_goes_on() {
     let mut stage = Stage::new();
     stage.attach(1, "a", None, Driver);

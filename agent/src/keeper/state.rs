@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use moorline_wire::keep::frame::OUT_HEAD;
 use moorline_wire::keep::{self, Create, FromKeeper, KeeperControl, OrderControl, Taken};
-use moorline_wire::term::frame::{Size, VIEWER_KEY_MAX, ViewerFrame};
+use moorline_wire::term::frame::{OUT_BYTES_MAX, Size, VIEWER_KEY_MAX, ViewerFrame};
 use moorline_wire::term::host::Attach;
 use moorline_wire::term::{Host, HostConfig, HostInput, HostOutput, ViewerId};
 use moorline_wire::{Code, Ending, Exit, SessionId};
@@ -369,7 +370,8 @@ impl Keeper {
     }
 }
 
-/// What is in flight is never more than a part of the ring, or a program that is held would still lose.
+/// What is in flight is never more than a part of the ring, or a program that is held would still lose. A message of output
+/// fills one SSH packet: a few bytes more would be a packet of their own for each of them.
 fn host_config(create: &Create) -> HostConfig {
     let ring_bytes = create.ring_bytes.clamp(*RING_BYTES.start(), *RING_BYTES.end()) as usize;
     let usual = HostConfig::default();
@@ -377,6 +379,7 @@ fn host_config(create: &Create) -> HostConfig {
         ring_bytes,
         window: create.window.clamp(1, WINDOW_BYTES_MAX),
         in_window: create.in_window.clamp(1, IN_WINDOW_BYTES_MAX),
+        out_bytes_max: OUT_BYTES_MAX - OUT_HEAD,
         viewers_max: usize::from(create.viewers_max.clamp(1, VIEWERS_MAX)),
         hold: create.hold,
         driver_back_within: Duration::from_millis(u64::from(create.driver_back_within_ms)),

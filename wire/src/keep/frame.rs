@@ -19,6 +19,10 @@ use crate::{Code, Exit, SessionId};
 /// The longest control message: a command, or a hello's answer, with room to spare.
 pub const CONTROL_BYTES_MAX: usize = 64 * 1024;
 
+/// What stands before the output in a message to a viewer: the length, the kind and the viewer's number, then the kind and the
+/// offset of an OUT.
+pub const OUT_HEAD: usize = 4 + 1 + 8 + 1 + 8;
+
 pub(super) const BINARY: u8 = 0;
 pub(super) const TEXT: u8 = 1;
 pub(super) const CONTROL: u8 = 2;

@@ -134,6 +134,17 @@ fn viewers_take_turns_and_one_too_many_is_closed_and_forgotten() {
 }
 
 #[test]
+fn a_message_full_of_output_fills_one_ssh_packet() {
+    let mut stage = Stage::new();
+    stage.take(FIRST, 1);
+    stage.join(FIRST, 1);
+    stage.sent();
+    stage.at(0, Input::Output(Bytes::from(vec![b'x'; 100_000])));
+    let lengths: Vec<usize> = stage.sent().iter().map(|message| message.encode().len()).collect();
+    assert_eq!(lengths[..3], [32 * 1024; 3], "{lengths:?}");
+}
+
+#[test]
 fn the_exit_is_told_until_bye_and_gone_is_the_last_word() {
     let mut stage = Stage::new();
     stage.take(FIRST, 1);

@@ -226,14 +226,28 @@ impl Seat {
         }
     }
 
+    /// Output that was not sent yet.
+    fn waiting(&self, ring: &Ring) -> usize {
+        (ring.head() - self.sent).min(usize::MAX as u64) as usize
+    }
+
     /// How much output may go out now.
     fn sendable(&self, now: Instant, ring: &Ring, config: &HostConfig) -> usize {
         if !matches!(self.stage, Stage::Streaming) || self.snapshot.is_some() {
             return 0;
         }
-        let waiting = (ring.head() - self.sent).min(usize::MAX as u64) as usize;
+        let waiting = self.waiting(ring);
         let holds = self.hold_until.is_some_and(|until| now < until) && waiting < config.out_bytes_max;
-        if holds { 0 } else { waiting.min(config.out_bytes_max).min(self.credit(config)) }
+        if holds { 0 } else { self.admitted(waiting, config) }
+    }
+
+    /// How much of what waits goes in one frame. What the window would cut to little waits for an acknowledgement, or
+    /// each window would from then on end in a small frame (RFC 1122 section 4.2.3.4).
+    fn admitted(&self, waiting: usize, config: &HostConfig) -> usize {
+        let wanted = waiting.min(config.out_bytes_max);
+        let credit = self.credit(config);
+        let is_cut_to_little = credit < wanted.min(config.window as usize / 2);
+        if is_cut_to_little { 0 } else { wanted.min(credit) }
     }
 
     pub(super) fn has_something(&self, now: Instant, ring: &Ring, config: &HostConfig) -> bool {
@@ -253,8 +267,8 @@ impl Seat {
 
     /// When held bytes, or an acknowledgement, are to go.
     pub(super) fn deadline(&self, ring: &Ring, config: &HostConfig) -> Option<Instant> {
-        let waits = matches!(self.stage, Stage::Streaming) && ring.head() > self.sent;
-        let held = self.hold_until.filter(|_| waits && self.credit(config) > 0);
+        let goes = matches!(self.stage, Stage::Streaming) && self.admitted(self.waiting(ring), config) > 0;
+        let held = self.hold_until.filter(|_| goes);
         let answer = self.in_ack.filter(|_| !self.is_closing() && !self.waits_for_its_first_message());
         held.into_iter().chain(answer).min().filter(|_| !self.announced)
     }
