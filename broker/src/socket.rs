@@ -1,6 +1,6 @@
 //! WebSockets: the only file that knows `actix-web-actors`.
 //!
-//! A WebSocket's actor *is* the body of its HTTP answer: while the peer does not read, it is not
+//! A WebSocket's actor *is* the body of its HTTP answer, which [`carriage`] sends: while the peer does not read, it is not
 //! polled at all, its timers and messages included. So it does nothing but pump frames between
 //! the wire and two bounded pipes, [`SocketEnds`]; who speaks over the socket lives elsewhere,
 //! with timers that run however stuck the socket is. What ends a connection whose peer stopped
@@ -35,9 +35,11 @@ use crate::pipe::{self, Refused, pipe};
 use crate::problem::Problem;
 
 mod announced;
+mod carriage;
 mod front;
 mod reflex;
 
+pub use carriage::upgrades;
 pub use reflex::{Answers, Heard, Reflex};
 
 /// Messages between the wire and us, each way. Few: what waits here can no longer be overtaken.
@@ -159,7 +161,7 @@ fn offers(req: &HttpRequest, protocol: &str) -> bool {
         .any(|offered| offered.trim() == protocol)
 }
 
-/// Sets up an accepted TCP connection; for `HttpServer::on_connect`.
+/// Sets up an accepted TCP connection.
 pub fn tune(stream: &tokio::net::TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;

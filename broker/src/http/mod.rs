@@ -1,6 +1,7 @@
 //! The HTTP side: every route with who may call it, and the server that answers.
 //!
 //! - [`routes`]: the table of contents
+//! - `server`: connections, over TLS or not, and the threads that serve them
 //! - `route`: how a line of it becomes a resource, and the check of who may call it
 //! - `guard`: what every request passes first (host, origin, sizes) and every answer last (headers)
 //! - `answer`, `body`: problems as JSON; bodies and queries, strictly read
@@ -9,20 +10,14 @@
 //! - `probe`, `login`, `second`, `provider`, `me`, `people`, `grants`, `tokens`, `audit`, `devices`, `private_keys`, `standing`,
 //!   `install_keys`, `session_list`, `sessions`, `actors`, `events`, `log`, `sockets`, `assets`, `openapi`: the handlers
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
-use actix_web::{App, HttpServer, web};
 use moorline_wire::Code;
 use tokio::sync::watch;
 
 use crate::access::{Act, Right};
-use crate::actor::{Pulse, Registry, Watchdog};
+use crate::actor::{Pulse, Registry};
 use crate::audit::Auditor;
 use crate::config::Config;
 use crate::device::Devices;
@@ -31,9 +26,7 @@ use crate::keys::LoginKeys;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::session::Sessions;
-use crate::socket;
 use crate::store::Store;
-use crate::tls::Tls;
 use crate::user::Users;
 use crate::warden::Warden;
 
@@ -60,6 +53,7 @@ mod probe;
 mod provider;
 mod route;
 mod second;
+mod server;
 mod session_list;
 mod sessions;
 mod sockets;
@@ -69,11 +63,11 @@ mod tests;
 mod tokens;
 
 pub use events::Seats;
-use guard::Allowed;
 use route::Routes;
 use route::Who::{
     Admin, Anyone, Entering, Known, Lasting, Local, Login, OnDevice, OnSession, Person, Program, SeesDevice,
 };
+pub use server::serve;
 
 /// Every route of the broker, and who may call it.
 fn routes(r: &mut Routes) {
@@ -185,9 +179,6 @@ const PAGES: [&str; 12] = [
     "/d/{id}",
 ];
 
-/// How long a peer may take to close after we did. It owes us nothing any more.
-const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Parts {
@@ -275,57 +266,4 @@ pub fn listen(config: &Config) -> Result<TcpListener, Problem> {
             ))
             .because(e),
     })
-}
-
-/// Serves on a listener that [`listen`] took, until it is told to stop.
-pub fn serve(
-    listener: TcpListener,
-    parts: Parts,
-    watchdog: Watchdog,
-    tls: Option<&Tls>,
-) -> Result<(Server, SocketAddr), Problem> {
-    let unstarted = |e: std::io::Error| {
-        Problem::new(Code::INTERNAL).saying("The broker could not be started. Look at its log.").because(e)
-    };
-    let address = listener.local_addr().map_err(unstarted)?;
-    let allowed = Arc::new(Allowed::of(&parts.config, address, tls.map(Tls::names)));
-    let config = parts.config.clone();
-    // Made once in each worker's thread, whose sockets and terminals are actors.
-    let app = move || {
-        watchdog.watch_current();
-        parts.metrics.watch_this_thread();
-        App::new()
-            .app_data(web::Data::new(parts.clone()))
-            .app_data(web::Data::from(allowed.clone()))
-            .wrap(from_fn(guard::pass))
-            .configure(|service| Routes::listed().into_service(service))
-    };
-    let mut server = HttpServer::new(app)
-        .disable_signals()
-        .tcp_nodelay(true)
-        .keep_alive(config.timing.http_idle)
-        .client_request_timeout(config.timing.http_header)
-        .client_disconnect_timeout(CLOSE_WITHIN)
-        // `app` drains before it stops the server; what is left then does not end by itself.
-        .shutdown_timeout(1)
-        .tls_handshake_timeout(config.timing.tls_handshake)
-        .on_connect(|connection, _| {
-            let plain = connection.downcast_ref::<TcpStream>();
-            let secure = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-            if let Some(Err(e)) = plain.or_else(secure).map(socket::tune) {
-                tracing::warn!(error = %e, "could not tune a connection");
-            }
-        });
-    let workers = match config.http.workers {
-        // A keystroke changes threads where its browser and its device are served by different ones, and
-        // other threads have work, too: the kernel's, the store's.
-        0 => std::thread::available_parallelism().map_or(1, |cores| usize::from(cores).div_ceil(2)),
-        workers => workers,
-    };
-    server = server.workers(workers).max_connections(config.limits.sockets.div_ceil(workers));
-    let listening = match tls {
-        None => server.listen(listener),
-        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config()?),
-    };
-    Ok((listening.map_err(unstarted)?.run(), address))
 }

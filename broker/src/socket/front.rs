@@ -140,8 +140,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> MessageBody for Fron
                 return Poll::Pending;
             }
             let between = this.bytes.is_between_frames();
-            // Whatever comes is put there by who polls us, just before it does: to be woken for it would be a turn more.
-            let bytes = ready!(Pin::new(&mut this.bytes).poll_next(&mut Context::from_waker(Waker::noop())));
+            let bytes = ready!(Pin::new(&mut this.bytes).poll_next(cx));
             match &bytes {
                 Some(Ok(bytes)) if between => match this.answer(bytes) {
                     Some(frames) if frames.is_empty() => continue,

@@ -2,10 +2,14 @@
 
 use super::*;
 
-use actix_web::{App, HttpServer};
+use actix_http::HttpService;
+use actix_service::map_config;
+use actix_web::App;
+use actix_web::dev::AppConfig;
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
 use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as Said;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
@@ -29,31 +33,38 @@ impl Drop for Server {
 fn serve(kind: SocketKind) -> Server {
     let (give, ends) = tokio::sync::mpsc::channel(4);
     let give = Arc::new(Mutex::new(give));
-    let server = HttpServer::new(move || {
+    let app = move || {
         let give = give.clone();
-        App::new().route(
-            "/",
-            web::get().to(move |req: HttpRequest, payload: web::Payload| {
-                let give = give.clone();
-                async move {
-                    let (answer, ends) = upgrade(&req, payload, kind)
-                        .map_err(|problem| actix_web::error::ErrorBadRequest(problem.text))?;
-                    give.lock().unwrap().try_send(ends).unwrap();
-                    Ok::<_, actix_web::Error>(answer)
-                }
-            }),
-        )
-    })
-    .workers(1)
-    .disable_signals()
-    .bind(("127.0.0.1", 0))
-    .unwrap();
-    let url = format!("ws://{}/", server.addrs()[0]);
-    let server = server.run();
+        App::new()
+            .route(
+                "/",
+                web::get().to(move |req: HttpRequest, payload: web::Payload| {
+                    let give = give.clone();
+                    async move {
+                        let (answer, ends) = upgrade(&req, payload, kind)
+                            .map_err(|problem| actix_web::error::ErrorBadRequest(problem.text))?;
+                        give.lock().unwrap().try_send(ends).unwrap();
+                        Ok::<_, actix_web::Error>(answer)
+                    }
+                }),
+            )
+            .route("/page", web::get().to(async || "y".repeat(PAGE)))
+    };
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let service = move || {
+        let plain = map_config(app(), |()| AppConfig::default());
+        HttpService::build().upgrade(upgrades(app())).finish(plain).tcp()
+    };
+    let server = actix_web::dev::Server::build().workers(1).disable_signals();
+    let server = server.listen("test", listener, service).unwrap().run();
     let handle = server.handle();
     actix_rt::spawn(server);
     Server { url, ends, handle }
 }
+
+/// More than is sent at once.
+const PAGE: usize = 1_000_000;
 
 const KIND: SocketKind =
     SocketKind { protocol: "test.v1", frame_max: 1000, ping: None, close_number: Code::number };
@@ -73,6 +84,38 @@ async fn closed_with(client: &mut Client) -> (u16, String) {
             other => panic!("no close frame, but {other:?}"),
         }
     }
+}
+
+/// Sends a request by hand, and whatever is to come with it.
+async fn ask(server: &Server, path: &str, with: &[u8]) -> tokio::net::TcpStream {
+    let host = server.url.trim_start_matches("ws://").trim_end_matches('/');
+    let mut wire = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: test.v1\r\n\r\n"
+    );
+    wire.write_all(&[request.as_bytes(), with].concat()).await.unwrap();
+    wire
+}
+
+#[actix::test]
+async fn frames_that_come_with_the_request_are_heard() {
+    let mut server = serve(KIND);
+    let _wire = ask(&server, "/", &[0x82, 0x82, 0, 0, 0, 0, b'h', b'i']).await;
+    let mut ends = server.ends.recv().await.unwrap();
+    assert_eq!(ends.incoming.recv().await, Some(Incoming::Binary(Bytes::from_static(b"hi"))));
+}
+
+#[actix::test]
+async fn a_page_that_is_asked_for_as_a_socket_is_answered_whole_and_then_the_connection_closes() {
+    let server = serve(KIND);
+    let mut wire = ask(&server, "/page", b"").await;
+    let mut answer = String::new();
+    wire.read_to_string(&mut answer).await.unwrap();
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("connection: close"), "{head}");
+    assert!(head.contains(&format!("content-length: {PAGE}")), "{head}");
+    assert_eq!(page.len(), PAGE);
 }
 
 #[actix::test]
