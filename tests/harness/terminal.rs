@@ -113,6 +113,11 @@ impl Now {
         }
     }
 
+    /// How much was shown.
+    fn shown(&self) -> u64 {
+        (self.dropped + self.output.len()) as u64
+    }
+
     /// What is shown from where the last search ended.
     fn rest(&self) -> &[u8] {
         &self.output[self.searched.saturating_sub(self.dropped)..]
@@ -338,15 +343,12 @@ impl Terminal {
 
     /// How many bytes it was shown.
     pub fn shown(&self) -> u64 {
-        self.seen.look(|now| (now.dropped + now.output.len()) as u64)
+        self.seen.look(|now| now.shown())
     }
 
     /// Waits until more than this many bytes were shown.
     pub async fn shown_more(&self, than: u64) -> Result<()> {
-        self.until(Duration::from_secs(60), "more output", |now| {
-            ((now.dropped + now.output.len()) as u64 > than).then_some(())
-        })
-        .await
+        self.until(Duration::from_secs(60), "more output", |now| (now.shown() > than).then_some(())).await
     }
 
     /// The SHA-256 of everything it was shown, in hexadecimal.

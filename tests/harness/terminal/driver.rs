@@ -234,7 +234,8 @@ impl Driver {
             match output {
                 ViewerOutput::Write(bytes) => self.seen.change(|now| now.show(&bytes)),
                 ViewerOutput::Rebuild { bytes, .. } => self.seen.change(|now| {
-                    now.rebuilt += 1;
+                    // Who attaches after the first prompt gets a screen: where nothing was shown yet, none is rebuilt.
+                    now.rebuilt += u64::from(now.shown() > 0);
                     now.show(&bytes);
                 }),
                 ViewerOutput::Gap { .. } => self.seen.change(|now| now.gaps += 1),
