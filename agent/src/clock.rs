@@ -39,10 +39,18 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// The monotonic time as all programs of this machine have it.
+pub fn monotonic() -> Duration {
+    duration(clock_gettime(ClockId::Monotonic))
+}
+
 /// The time since the machine was started, that in which it slept included.
 pub fn since_boot() -> Duration {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
-    Duration::new(tv_sec.try_into().unwrap_or(0), tv_nsec.try_into().unwrap_or(0))
+    duration(clock_gettime(ClockId::Boottime))
+}
+
+fn duration(time: Timespec) -> Duration {
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Waits for this, but not longer than that.

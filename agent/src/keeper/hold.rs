@@ -21,6 +21,7 @@ use moorline_wire::{Exit, SessionId};
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{Connections, Event};
+use super::courtesy::Courtesy;
 use super::place::Place;
 use super::program::{self, Program};
 use super::state::{ConnectionId, Input, Keeper, Output};
@@ -100,6 +101,8 @@ async fn keep(session: SessionId, connections: &mut Connections) -> io::Result<(
         leaving: None,
         gone: false,
         end: end.clone(),
+        courtesy: Courtesy::new(clock::monotonic()),
+        floods: false,
         connections,
     };
     hold.run(Box::pin(leader.ended(end))).await
@@ -149,6 +152,9 @@ struct Hold<'a> {
     leaving: Option<Leaving>,
     gone: bool,
     end: CancellationToken,
+    courtesy: Courtesy,
+    /// What the program writes comes faster than it is read.
+    floods: bool,
     connections: &'a mut Connections,
 }
 
@@ -173,8 +179,9 @@ impl Hold<'_> {
             self.show();
             // A shell that is told to end writes its last words, and waits until they are read.
             let ending = self.leaving.is_some() || self.end.is_cancelled();
-            let reads = !self.silent && (self.gate_open || ending);
-            self.alarm.set(self.due());
+            let way = self.gives_way();
+            let reads = !self.silent && (self.gate_open || ending) && way.is_none();
+            self.alarm.set([self.due(), way].into_iter().flatten().min());
             let woken = tokio::select! {
                 event = self.connections.event(clock::now()) => Woken::Connection(event),
                 got = self.program.terminal.read(&mut piece), if reads => Woken::Wrote(got),
@@ -204,6 +211,12 @@ impl Hold<'_> {
         let leaving = self.leaving.as_ref().map(|leaving| leaving.until);
         let silent = self.connections.silent_since().map(|since| since + FIRST_WORD);
         [self.keeper.poll_timeout(), leaving, silent].into_iter().flatten().min()
+    }
+
+    /// Until when a flood waits, because somebody has typed in another session.
+    fn gives_way(&mut self) -> Option<Instant> {
+        let wait = self.floods.then(|| self.courtesy.gives_way(clock::monotonic()))?;
+        wait.map(|wait| clock::now() + wait)
     }
 
     fn look_at_the_clock(&mut self) {
@@ -247,6 +260,7 @@ impl Hold<'_> {
             self.silent = true;
             return;
         }
+        self.floods = more >= FULL;
         while more >= FULL && piece.capacity() - piece.len() >= FULL && self.program.terminal.refills() {
             more = self.program.terminal.try_read(piece).unwrap_or(0);
         }
@@ -260,9 +274,11 @@ impl Hold<'_> {
 
     /// Gives the terminal what it takes at once; for the rest, `run` waits.
     fn type_now(&mut self) {
-        if !self.typed.is_empty()
-            && let Ok(length) = self.program.terminal.try_write(self.typed.as_slices().0)
-        {
+        if self.typed.is_empty() {
+            return;
+        }
+        self.courtesy.types(clock::monotonic(), self.typed.len());
+        if let Ok(length) = self.program.terminal.try_write(self.typed.as_slices().0) {
             self.took(Ok(length));
         }
     }

@@ -9,7 +9,7 @@
 //! - [`hold`]: the keeper itself, detached from whatever started it.
 //!
 //! In reading order: `place` (the folder, the lock and the socket by which the two meet), `attach`,
-//! `state` (decides: epochs, viewers, the end), `hold` (performs), `connections`, `program`.
+//! `state` (decides: epochs, viewers, the end), `hold` (performs), `connections`, `courtesy`, `program`.
 //!
 //! A keeper writes no log and reads no settings: what it must know comes with the message that
 //! creates it. It runs as the login, and nobody else but root can reach it.
@@ -21,6 +21,7 @@ use moorline_wire::SessionId;
 
 mod attach;
 mod connections;
+mod courtesy;
 mod hold;
 mod line;
 mod place;

@@ -187,14 +187,13 @@ mod tests {
             "moorline_agent_streams 1",
             "moorline_agent_link_bytes_total{direction=\"received\"} 10",
             "moorline_agent_logins_total{outcome=\"refused\"} 1",
-            "moorline_agent_keepers 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
-        assert!(
-            text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "),
-            "{text}"
-        );
+        // What these say is the machine's business: it may have other keepers than ours.
+        for name in ["moorline_agent_keepers ", "process_resident_memory_bytes ", "process_open_fds "] {
+            assert!(text.contains(name), "{name} is missing in\n{text}");
+        }
         let mut last = String::new();
         for line in text.lines() {
             if let Some(of) = line.strip_prefix("# TYPE ") {

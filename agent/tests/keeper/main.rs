@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test is meant to panic")]
 
+mod courtesy;
 mod device;
 mod endings;
 mod limits;
