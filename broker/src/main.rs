@@ -49,9 +49,6 @@ mod warden;
 use config::{Layers, Loaded};
 use problem::Problem;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Moorline's broker. Settings: defaults < file < environment (MOORLINE_TIMING__LINK_PING=2s) < --set.
 #[derive(Debug, Parser)]
 #[command(name = "moorline-broker", version)]
