@@ -95,7 +95,8 @@ fn open(path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     let is_ours = metadata.is_file() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o077 == 0;
-    if is_ours { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    // By a second name, somebody else could have us write into another file of ours.
+    if is_ours && metadata.nlink() == 1 { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 #[cfg(test)]
@@ -161,6 +162,11 @@ mod tests {
     fn a_file_that_others_can_reach_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("page"), folder.path().join("link"));
+        open(&file).unwrap();
+        let second = folder.path().join("second");
+        std::fs::hard_link(&file, &second).unwrap();
+        assert!(open(&file).is_err());
+        std::fs::remove_file(&second).unwrap();
         open(&file).unwrap();
         symlink(&file, &link).unwrap();
         assert!(open(&link).is_err());

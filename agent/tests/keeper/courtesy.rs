@@ -27,7 +27,7 @@ async fn a_flooded_keeper_waits_again_and_again_while_somebody_types_to_another_
     let (_reads_nothing, _) = flooded.taken(1, Some(create("stty raw; yes"))).await;
     let (mut broker, _) = typed.taken(1, Some(create("stty raw -echo; echo up; cat"))).await;
     broker.say(&typed.join(1, "tab", Some(0), 0)).await;
-    broker.read_output(1, 0, |output| has(output, "up")).await;
+    broker.read_output(1, 0, |output| has(output, "up\n")).await;
     until("the flooded keeper is there", || flooded.keeper().is_some()).await;
     let keeper = flooded.keeper().expect("it is there");
     let seen = async {
